@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// The answer to --version.
+
+#include <sstream>
+
+#include "build_info.hpp"
+#include "cli.hpp"
+#include "json_text.hpp"
+#include "machine.hpp"
+#include "voxgrad/version.hpp"
+
+namespace voxgrad::app {
+
+std::string version_text(bool json) {
+  const std::string commit = build_commit;
+  Fields libraries;
+  std::string list;
+  for (const auto& [name, number] : build_libraries) {
+    libraries.emplace_back(name, number);
+    list += (list.empty() ? "" : ", ") + name + " " + number;
+  }
+  if (json)
+    return json_object({{"name", "voxgrad"}, {"version", version}, {"commit", commit}, {"build_type", build_type},
+                        {"compiler", build_compiler}, {"libraries", libraries}, {"cuda_built", build_cuda},
+                        {"machine", machine_kind()}}) + "\n";
+  std::ostringstream out;
+  out << "voxgrad " << version << (commit.empty() ? "" : " (" + commit + ")") << "\nbuild:     " << build_type << ", "
+      << build_compiler << "\nlibraries: " << list << "\nCUDA:      " << (build_cuda ? "built" : "not built")
+      << "\nmachine:   " << machine_kind() << "\n";
+  return out.str();
+}
+
+}  // namespace voxgrad::app

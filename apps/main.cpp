@@ -1,0 +1,11 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// The one program. Each subcommand lives in its own file; this is the list of them.
+
+#include "common/cli.hpp"
+
+int main(int argc, char** argv) {
+  const std::vector<voxgrad::app::Command> commands = {
+      // One line per subcommand, in the order of the help.
+  };
+  return voxgrad::app::run_program(commands, argc, argv);
+}
