@@ -36,6 +36,7 @@ class Grads {
                       "backward: gradient of input ", i, " is ", gradient.shape(), ", the input is ", edges_[i].shape);
     values_[i] = std::move(gradient);
   }
+  size_t size() const { return edges_.size(); }
   Tensor take(size_t i) { return std::exchange(values_[i], Tensor()); }
 
  private:

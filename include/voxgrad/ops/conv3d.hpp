@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#pragma once
+// 3-D convolution and its transpose. Activations [N,D,H,W,C], weights [kD,kH,kW,Ci,Co].
+
+#include "voxgrad/autograd/record.hpp"
+#include "voxgrad/kernels/conv3d.hpp"
+#include "voxgrad/kernels/conv_transpose3d.hpp"
+
+namespace voxgrad {
+
+struct Conv3dOptions {
+  std::array<int64_t, 3> stride{1, 1, 1}, padding{0, 0, 0}, dilation{1, 1, 1};
+};
+struct ConvTranspose3dOptions {
+  std::array<int64_t, 3> stride{1, 1, 1}, padding{0, 0, 0}, output_padding{0, 0, 0}, dilation{1, 1, 1};
+};
+
+/// Checks what both convolutions ask of x, weight and bias, and fills the common part of the problem.
+inline void conv_problem(const char* op, const Tensor& x, const Tensor& weight, const Tensor& bias,
+                         const std::array<int64_t, 3>& stride, const std::array<int64_t, 3>& padding,
+                         const std::array<int64_t, 3>& dilation, kernels::Conv3dProblem& p) {
+  check<ShapeError>(x.shape().rank() == 5, op, ": x must be [N,D,H,W,C], got ", x.shape());
+  check<ShapeError>(weight.shape().rank() == 5, op, ": weight must be [kD,kH,kW,Ci,Co], got ", weight.shape());
+  check<ShapeError>(weight.shape()[3] == x.shape()[4], op, ": weight has ", weight.shape()[3], " input channels, x has ",
+                    x.shape()[4], " (weight ", weight.shape(), ", x ", x.shape(), ")");
+  check<DTypeError>(weight.dtype() == x.dtype(), op, ": x is ", name(x.dtype()), ", weight is ", name(weight.dtype()));
+  if (bias.defined())
+    check<ShapeError>(bias.shape() == Shape{weight.shape()[4]} && bias.dtype() == x.dtype(), op, ": bias must be [",
+                      weight.shape()[4], "] ", name(x.dtype()), ", got ", bias.shape(), " ", name(bias.dtype()));
+  p.dtype = x.dtype();
+  p.N = x.shape()[0];
+  p.Ci = x.shape()[4];
+  p.Co = weight.shape()[4];
+  for (int i = 0; i < 3; ++i) {
+    const size_t k = size_t(i);
+    check<ShapeError>(stride[k] >= 1 && dilation[k] >= 1 && padding[k] >= 0, op, ": stride and dilation start at 1, ",
+                      "padding at 0; got ", stride[k], ", ", dilation[k], ", ", padding[k]);
+    p.in[i] = x.shape()[i + 1];
+    p.kernel[i] = weight.shape()[i];
+    p.stride[i] = stride[k];
+    p.padding[i] = padding[k];
+    p.dilation[i] = dilation[k];
+    check<ShapeError>(p.kernel[i] >= 1, op, ": weight ", weight.shape(), " has an empty kernel");
+  }
+}
+
+/// Records a convolution whose table has forward, backward_data and backward_weight.
+template <class Problem, class Table>
+Tensor conv_recorded(const char* op, const Kernels<Table>& slot, const Problem& p, const Tensor& x, const Tensor& weight,
+                     const Tensor& bias) {
+  Tensor y(Shape{p.N, p.out[0], p.out[1], p.out[2], p.Co}, x.dtype(), x.device());
+  slot.at(x.device()).forward(p, x.raw(), weight.raw(), bias.defined() ? bias.raw() : nullptr, y.raw());
+  const Tensor all[] = {x, weight, bias};
+  const std::span<const Tensor> inputs(all, bias.defined() ? 3 : 2);
+  if (!recording(inputs)) return y;
+  return record(op, y, inputs, [op, p, &slot, x = Saved(x), w = Saved(weight)](const Tensor& dy, Grads& grads) {
+    const Tensor &xv = x.get(op), &wv = w.get(op);
+    const Table& table = slot.at(dy.device());
+    if (grads.wanted(0)) {
+      Tensor dx = empty_like(xv);
+      table.backward_data(p, dy.raw(), wv.raw(), dx.raw());
+      grads.set(0, dx);
+    }
+    const bool bias_wanted = grads.size() == 3 && grads.wanted(2);
+    if (grads.wanted(1) || bias_wanted) {
+      Tensor dw = empty_like(wv), db;
+      if (bias_wanted) db = Tensor(Shape{p.Co}, dy.dtype(), dy.device());
+      table.backward_weight(p, xv.raw(), dy.raw(), dw.raw(), bias_wanted ? db.raw() : nullptr);
+      if (grads.wanted(1)) grads.set(1, dw);
+      if (bias_wanted) grads.set(2, db);
+    }
+  });
+}
+
+/// y[n,o,co] = bias[co] + sum over k, ci of x[n, o stride + k dilation - padding, ci] weight[k,ci,co], as PyTorch's
+/// Conv3d. x [N,D,H,W,Ci]; bias [Co] or undefined; f32 or f64.
+inline Tensor conv3d(const Tensor& x, const Tensor& weight, const Tensor& bias, const Conv3dOptions& options = {}) {
+  kernels::Conv3dProblem p{};
+  conv_problem("conv3d", x, weight, bias, options.stride, options.padding, options.dilation, p);
+  for (int i = 0; i < 3; ++i) {
+    p.out[i] = conv_extent(p.in[i], p.kernel[i], p.stride[i], p.padding[i], p.dilation[i]);
+    check<ShapeError>(p.out[i] > 0, "conv3d: the kernel ", weight.shape(), " does not fit into x ", x.shape(),
+                      " with padding ", p.padding[i]);
+  }
+  return conv_recorded("conv3d", kernels::conv3d, p, x, weight, bias);
+}
+
+/// The adjoint of conv3d: x[n,i,ci] weight[k,ci,co] is added to y[n, i stride + k dilation - padding, co].
+/// Output extent (i-1) stride - 2 padding + dilation (k-1) + output_padding + 1, as PyTorch's ConvTranspose3d.
+inline Tensor conv_transpose3d(const Tensor& x, const Tensor& weight, const Tensor& bias,
+                               const ConvTranspose3dOptions& options = {}) {
+  kernels::ConvTranspose3dProblem p{};
+  conv_problem("conv_transpose3d", x, weight, bias, options.stride, options.padding, options.dilation, p);
+  for (int i = 0; i < 3; ++i) {
+    const int64_t extra = options.output_padding[size_t(i)];
+    check<ShapeError>(extra >= 0 && extra < std::max(p.stride[i], p.dilation[i]), "conv_transpose3d: output_padding ", extra,
+                      " must be below stride or dilation");
+    p.out[i] = (p.in[i] - 1) * p.stride[i] - 2 * p.padding[i] + p.dilation[i] * (p.kernel[i] - 1) + extra + 1;
+    check<ShapeError>(p.out[i] > 0, "conv_transpose3d: the output of x ", x.shape(), " would be empty");
+  }
+  return conv_recorded("conv_transpose3d", kernels::conv_transpose3d, p, x, weight, bias);
+}
+
+}  // namespace voxgrad
