@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#pragma once
+// Everything of the engine, CPU kernels included: for programs and lessons. One file per program needs the kernels;
+// others include the headers they use.
+
+#include "voxgrad/autograd/gradcheck.hpp"
+#include "voxgrad/cpu/all.hpp"
+#include "voxgrad/models/unet3d.hpp"
+#include "voxgrad/ops/loss.hpp"
+#include "voxgrad/ops/mean.hpp"
+#include "voxgrad/optim/adam.hpp"
+#include "voxgrad/optim/schedule.hpp"
+#include "voxgrad/optim/sgd.hpp"
+#include "voxgrad/version.hpp"
