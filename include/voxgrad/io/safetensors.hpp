@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#pragma once
+// safetensors files: an 8-byte header length, a JSON header, raw little-endian bytes. Nothing in them can run.
+// Our own weights and checkpoints have this format.
+
+#include <unistd.h>
+
+#include <cstdio>
+#include <fstream>
+#include <map>
+
+#include "voxgrad/core/tensor.hpp"
+#include "voxgrad/io/safetensors_header.hpp"
+
+namespace voxgrad::io {
+
+/// A file opened for reading: its header is checked as a whole, its bytes are read on demand.
+class SafeTensors {
+ public:
+  explicit SafeTensors(const std::string& path) : path_(path), file_(path, std::ios::binary) {
+    check<FileError>(file_.good(), path, ": cannot be opened for reading");
+    file_.seekg(0, std::ios::end);
+    const uint64_t size = uint64_t(file_.tellg());
+    file_.seekg(0);
+    unsigned char prefix[8] = {};
+    file_.read(reinterpret_cast<char*>(prefix), 8);
+    check<FileError>(size >= 8 && file_.good(), path, ": has ", size, " bytes, too few for a safetensors file");
+    uint64_t length = 0;
+    for (int i = 7; i >= 0; --i) length = length << 8 | prefix[i];
+    check<FileError>(length <= max_header && length <= size - 8, path, ": not a safetensors file, or damaged: header of ",
+                     length, " bytes in a file of ", size);
+    std::string json(size_t(length), '\0');
+    file_.read(json.data(), std::streamsize(length));
+    check<FileError>(file_.good(), path, ": the header cannot be read");
+    header_ = parse_safetensors_header(json, size - 8 - length, path);
+    data_start_ = 8 + length;
+  }
+
+  const std::vector<std::string>& names() const { return header_.order; }
+  bool has(const std::string& name) const { return header_.tensors.count(name) != 0; }
+  const SafeTensorInfo& info(const std::string& name) const {
+    const auto it = header_.tensors.find(name);
+    check<FileError>(it != header_.tensors.end(), path_, ": holds no tensor '", name, "'");
+    return it->second;
+  }
+  const std::map<std::string, std::string>& metadata() const { return header_.metadata; }
+
+  /// The stored bytes of one tensor.
+  std::vector<unsigned char> bytes(const std::string& name) {
+    const SafeTensorInfo& i = info(name);
+    std::vector<unsigned char> out(size_t(i.end - i.begin));
+    file_.clear();
+    file_.seekg(std::streamoff(data_start_ + i.begin));
+    file_.read(reinterpret_cast<char*>(out.data()), std::streamsize(out.size()));
+    check<FileError>(file_.good() || out.empty(), path_, ": the bytes of '", name, "' cannot be read");
+    return out;
+  }
+
+  /// One tensor as f32 (F32, F16, BF16) or f64 (F64, integers, BOOL).
+  Tensor tensor(const std::string& name) {
+    const SafeTensorInfo& i = info(name);
+    check<FileError>(i.shape.size() <= size_t(Shape::max_rank), path_, ": '", name, "' has rank ", i.shape.size());
+    const std::vector<unsigned char> raw = bytes(name);
+    const Shape shape(i.shape.begin(), i.shape.end());
+    Tensor t(shape, i.dtype == "F32" || i.dtype == "F16" || i.dtype == "BF16" ? DType::f32 : DType::f64);
+    if (i.dtype == "F32" || i.dtype == "F64") {
+      if (!raw.empty()) std::memcpy(t.raw(), raw.data(), raw.size());
+    } else if (t.dtype() == DType::f32) {
+      auto out = t.mutable_span<float>();
+      for (size_t k = 0; k < out.size(); ++k) {
+        const auto half = uint16_t(raw[2 * k] | raw[2 * k + 1] << 8);
+        out[k] = i.dtype == "BF16" ? from_bits(uint32_t(half) << 16) : from_half(half);
+      }
+    } else {
+      auto out = t.mutable_span<double>();
+      const size_t width = i.width();
+      for (size_t k = 0; k < out.size(); ++k) {
+        uint64_t v = 0;
+        for (size_t b = width; b-- > 0;) v = v << 8 | raw[k * width + b];
+        const bool is_signed = i.dtype[0] == 'I';
+        if (is_signed && width < 8 && (v >> (8 * width - 1)) != 0) v |= ~uint64_t(0) << (8 * width);
+        out[k] = is_signed ? double(int64_t(v)) : double(v);
+      }
+    }
+    return t;
+  }
+
+  static constexpr uint64_t max_header = 100 << 20;
+
+ private:
+  static float from_bits(uint32_t bits) {
+    float f;
+    std::memcpy(&f, &bits, 4);
+    return f;
+  }
+  static float from_half(uint16_t h) {
+    const uint32_t sign = uint32_t(h & 0x8000u) << 16, exponent = h >> 10 & 31u, fraction = h & 0x3ffu;
+    if (exponent == 31) return from_bits(sign | 0x7f800000u | fraction << 13);
+    if (exponent != 0) return from_bits(sign | (exponent + 112) << 23 | fraction << 13);
+    const float tiny = float(fraction) * 0x1p-24f;
+    return sign ? -tiny : tiny;
+  }
+
+  std::string path_;
+  std::ifstream file_;
+  SafeTensorsHeader header_;
+  uint64_t data_start_ = 0;
+};
+
+/// One tensor to be written; `data` holds its elements in row-major order.
+struct SafeTensorItem {
+  std::string name, dtype;  ///< dtype "F32", "F64", "I64", "U8" ...
+  std::vector<int64_t> shape;
+  const void* data;
+};
+inline SafeTensorItem safetensor_item(std::string name, const Tensor& t) {
+  return {std::move(name), t.dtype() == DType::f32 ? "F32" : "F64", {t.shape().begin(), t.shape().end()}, t.raw()};
+}
+
+/// Writes a file that appears under its name only when complete.
+inline void write_safetensors(const std::string& path, const std::vector<SafeTensorItem>& items,
+                              const std::map<std::string, std::string>& metadata = {}) {
+  std::string json = "{";
+  if (!metadata.empty()) {
+    json += "\"__metadata__\":{";
+    for (const auto& [key, value] : metadata)
+      json += (json.back() == '{' ? "" : ",") + json_string(key) + ":" + json_string(value);
+    json += "}";
+  }
+  uint64_t at = 0;
+  std::vector<uint64_t> sizes;
+  for (const SafeTensorItem& item : items) {
+    SafeTensorInfo info{item.dtype, item.shape, 0, 0};
+    sizes.push_back(info.expected_bytes(path, item.name));
+    json += (json == "{" ? "" : ",") + json_string(item.name) + ":{\"dtype\":\"" + item.dtype + "\",\"shape\":[";
+    for (size_t i = 0; i < item.shape.size(); ++i) json += (i ? "," : "") + std::to_string(item.shape[i]);
+    json += "],\"data_offsets\":[" + std::to_string(at) + "," + std::to_string(at + sizes.back()) + "]}";
+    at += sizes.back();
+  }
+  json += "}";
+  json.resize((json.size() + 7) / 8 * 8, ' ');
+
+  const size_t slash = path.find_last_of('/');
+  const std::string folder = slash == std::string::npos ? "" : path.substr(0, slash + 1);
+  const std::string partial = folder + "." + path.substr(folder.size()) + ".part-" + std::to_string(getpid());
+  std::FILE* out = std::fopen(partial.c_str(), "wb");
+  check<FileError>(out != nullptr, path, ": cannot be written (no such folder, or no permission)");
+  bool ok = true;
+  const auto put = [&](const void* data, size_t bytes) { ok = ok && (bytes == 0 || std::fwrite(data, 1, bytes, out) == bytes); };
+  unsigned char prefix[8];
+  for (int i = 0; i < 8; ++i) prefix[i] = static_cast<unsigned char>(uint64_t(json.size()) >> (8 * i));
+  put(prefix, 8);
+  put(json.data(), json.size());
+  for (size_t i = 0; i < items.size(); ++i) put(items[i].data, size_t(sizes[i]));
+  ok = std::fflush(out) == 0 && fsync(fileno(out)) == 0 && ok;
+  ok = std::fclose(out) == 0 && ok;
+  if (!ok || std::rename(partial.c_str(), path.c_str()) != 0) {
+    std::remove(partial.c_str());
+    throw FileError(text(path, ": writing ", 8 + json.size() + at, " bytes failed (disk full or quota?)"));
+  }
+}
+
+}  // namespace voxgrad::io
