@@ -3,6 +3,7 @@
 // Concatenation, cropping and zero padding: moving boxes.
 
 #include "voxgrad/autograd/record.hpp"
+#include "voxgrad/core/trace.hpp"
 #include "voxgrad/kernels/concat.hpp"
 
 namespace voxgrad {
@@ -15,6 +16,7 @@ inline void copy_box(const Tensor& x, const std::vector<int64_t>& from_offset, T
     p.from_offset[i] = from_offset[size_t(i)];
     p.to_offset[i] = to_offset[size_t(i)];
   }
+  TraceScope trace("copy_box", "copy", extent, extent);
   kernels::copy_box.at(x.device()).copy(p, x.raw(), y.raw());
 }
 

@@ -3,6 +3,7 @@
 // 3-D convolution and its transpose. Activations [N,D,H,W,C], weights [kD,kH,kW,Ci,Co].
 
 #include "voxgrad/autograd/record.hpp"
+#include "voxgrad/core/trace.hpp"
 #include "voxgrad/kernels/conv3d.hpp"
 #include "voxgrad/kernels/conv_transpose3d.hpp"
 
@@ -49,15 +50,21 @@ template <class Problem, class Table>
 Tensor conv_recorded(const char* op, const Kernels<Table>& slot, const Problem& p, const Tensor& x, const Tensor& weight,
                      const Tensor& bias) {
   Tensor y(Shape{p.N, p.out[0], p.out[1], p.out[2], p.Co}, x.dtype(), x.device());
-  slot.at(x.device()).forward(p, x.raw(), weight.raw(), bias.defined() ? bias.raw() : nullptr, y.raw());
+  const int64_t* positions = std::is_same_v<Problem, kernels::Conv3dProblem> ? p.out : p.in;  // where the kernel is placed
+  const double flop = 2.0 * double(weight.size()) * double(p.N * positions[0] * positions[1] * positions[2]);
+  {
+    TraceScope trace(op, "forward", x.shape(), y.shape(), flop);
+    slot.at(x.device()).forward(p, x.raw(), weight.raw(), bias.defined() ? bias.raw() : nullptr, y.raw());
+  }
   const Tensor all[] = {x, weight, bias};
   const std::span<const Tensor> inputs(all, bias.defined() ? 3 : 2);
   if (!recording(inputs)) return y;
-  return record(op, y, inputs, [op, p, &slot, x = Saved(x), w = Saved(weight)](const Tensor& dy, Grads& grads) {
+  return record(op, y, inputs, [op, p, flop, &slot, x = Saved(x), w = Saved(weight)](const Tensor& dy, Grads& grads) {
     const Tensor &xv = x.get(op), &wv = w.get(op);
     const Table& table = slot.at(dy.device());
     if (grads.wanted(0)) {
       Tensor dx = empty_like(xv);
+      TraceScope trace(op, "backward_data", dy.shape(), dx.shape(), flop);
       table.backward_data(p, dy.raw(), wv.raw(), dx.raw());
       grads.set(0, dx);
     }
@@ -65,6 +72,7 @@ Tensor conv_recorded(const char* op, const Kernels<Table>& slot, const Problem& 
     if (grads.wanted(1) || bias_wanted) {
       Tensor dw = empty_like(wv), db;
       if (bias_wanted) db = Tensor(Shape{p.Co}, dy.dtype(), dy.device());
+      TraceScope trace(op, "backward_weight", xv.shape(), dy.shape(), flop);
       table.backward_weight(p, xv.raw(), dy.raw(), dw.raw(), bias_wanted ? db.raw() : nullptr);
       if (grads.wanted(1)) grads.set(1, dw);
       if (bias_wanted) grads.set(2, db);

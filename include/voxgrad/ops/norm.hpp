@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "voxgrad/autograd/record.hpp"
+#include "voxgrad/core/trace.hpp"
 #include "voxgrad/kernels/norm.hpp"
 
 namespace voxgrad {
@@ -35,6 +36,7 @@ inline Tensor batch_norm(const Tensor& x, const Tensor& gamma, const Tensor& bet
 
   const auto& table = kernels::batch_norm.at(x.device());
   std::vector<double> mean(size_t(C), 0.0), inv_std(size_t(C), 0.0), scale(size_t(C), 0.0), shift(size_t(C), 0.0);
+  TraceScope trace("batch_norm", "forward", x.shape(), x.shape());
   if (batch) table.statistics(p, x.raw(), mean.data(), inv_std.data());  // inv_std holds the variance for a moment
   visit(x.dtype(), [&](auto zero) {
     using T = decltype(zero);
@@ -68,6 +70,7 @@ inline Tensor batch_norm(const Tensor& x, const Tensor& gamma, const Tensor& bet
                   const Tensor &xv = x.get("batch_norm"), &g = gamma.get("batch_norm"), &b = beta.get("batch_norm");
                   Tensor dx, dgamma = empty_like(g), dbeta = empty_like(g);
                   if (grads.wanted(0)) dx = empty_like(xv);
+                  TraceScope backward_trace("batch_norm", "backward", dy.shape(), xv.shape());
                   kernels::batch_norm.at(dy.device())
                       .backward(p, batch, xv.raw(), dy.raw(), mean.data(), inv_std.data(), g.raw(), b.raw(),
                                 dx.defined() ? dx.raw() : nullptr, dgamma.raw(), dbeta.raw());

@@ -3,6 +3,7 @@
 // Pointwise functions and broadcasting arithmetic.
 
 #include "voxgrad/autograd/record.hpp"
+#include "voxgrad/core/trace.hpp"
 #include "voxgrad/kernels/pointwise.hpp"
 #include "voxgrad/ops/reduce.hpp"
 
@@ -13,10 +14,14 @@ template <class F>
 Tensor unary(const Tensor& x, kernels::Params params = {}) {
   const auto& table = kernels::unary<F>.at(x.device());
   Tensor y = empty_like(x);
-  table.forward(x.dtype(), x.size(), params, x.raw(), y.raw());
+  {
+    TraceScope trace(F::name, "forward", x.shape(), y.shape());
+    table.forward(x.dtype(), x.size(), params, x.raw(), y.raw());
+  }
   if (!recording({&x, 1})) return y;
   return record(F::name, y, {x}, [params, x = Saved(x), y = Saved(y)](const Tensor& dy, Grads& grads) {
     Tensor dx = empty_like(dy);
+    TraceScope trace(F::name, "backward", dy.shape(), dx.shape());
     kernels::unary<F>.at(dy.device()).backward(dy.dtype(), dy.size(), params, x.get(F::name).raw(), y.get(F::name).raw(),
                                                dy.raw(), dx.raw());
     grads.set(0, dx);

@@ -3,6 +3,7 @@
 // 3-D max-pooling.
 
 #include "voxgrad/autograd/record.hpp"
+#include "voxgrad/core/trace.hpp"
 #include "voxgrad/kernels/pool3d.hpp"
 
 namespace voxgrad {
@@ -21,11 +22,15 @@ inline Tensor max_pool3d(const Tensor& x, std::array<int64_t, 3> kernel = {2, 2,
     check<ShapeError>(p.out[i] > 0, "max_pool3d: a window of ", p.kernel[i], " does not fit into x ", x.shape());
   }
   Tensor y(Shape{p.N, p.out[0], p.out[1], p.out[2], p.C}, x.dtype(), x.device());
-  kernels::max_pool3d.at(x.device()).forward(p, x.raw(), y.raw());
+  {
+    TraceScope trace("max_pool3d", "forward", x.shape(), y.shape());
+    kernels::max_pool3d.at(x.device()).forward(p, x.raw(), y.raw());
+  }
   if (!recording({&x, 1})) return y;
   return record("max_pool3d", y, {x}, [p, x = Saved(x)](const Tensor& dy, Grads& grads) {
     const Tensor& xv = x.get("max_pool3d");
     Tensor dx = empty_like(xv);
+    TraceScope trace("max_pool3d", "backward", dy.shape(), dx.shape());
     kernels::max_pool3d.at(dy.device()).backward(p, xv.raw(), dy.raw(), dx.raw());
     grads.set(0, dx);
   });

@@ -2,6 +2,7 @@
 #pragma once
 // Adam (Kingma & Ba 2015) and AdamW (Loshchilov & Hutter 2019), as PyTorch computes them.
 
+#include "voxgrad/core/trace.hpp"
 #include "voxgrad/kernels/adam.hpp"
 #include "voxgrad/nn/module.hpp"
 
@@ -26,6 +27,7 @@ class Adam {
   /// One step from the parameters' gradients; a parameter without one is left alone. Clears the gradients.
   void step() {
     ++step_;
+    TraceScope trace("adam", "step", {}, {});
     for (size_t i = 0; i < parameters_.size(); ++i) {
       Tensor& p = *parameters_[i].tensor;
       if (!p.grad().defined()) continue;
