@@ -78,8 +78,8 @@ TEST_CASE("triangle threshold: the same as scikit-image on skewed data, and its 
         x = std::floor(100 + 1000 * x * x * x * x);
       else if (name == "negative")
         x = (x - 0.75f) * x;
-      else if (name == "narrow")
-        x = 1000 + 0.015625f * x * x;
+      else if (name == "offset")
+        x = 8 + x * x;
     }
     INFO(name);
     const auto [low, high] = std::minmax_element(v.begin(), v.end());
