@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// The table of keys. Ranges are what makes sense at all, not what is wise.
+
+#include <sstream>
+
+#include "config.hpp"
+#include "json_text.hpp"
+
+namespace voxgrad::app {
+
+namespace {
+
+ConfigKey integer(std::string path, std::string fallback, double lowest, double highest, std::string unit,
+                  std::string meaning, bool effect = true) {
+  return {std::move(path), KeyType::integer, std::move(fallback), lowest, highest, {}, std::move(unit),
+          std::move(meaning), effect};
+}
+ConfigKey real(std::string path, std::string fallback, double lowest, double highest, std::string meaning) {
+  return {std::move(path), KeyType::real, std::move(fallback), lowest, highest, {}, {}, std::move(meaning), true};
+}
+ConfigKey boolean(std::string path, std::string fallback, std::string meaning) {
+  return {std::move(path), KeyType::boolean, std::move(fallback), 0, 0, {}, {}, std::move(meaning), true};
+}
+ConfigKey plain(std::string path, std::string fallback, std::string meaning, bool effect = true) {
+  return {std::move(path), KeyType::text, std::move(fallback), 0, 0, {}, {}, std::move(meaning), effect};
+}
+ConfigKey word(std::string path, std::vector<std::string> words, std::string meaning) {
+  std::string first = words.front();
+  return {std::move(path), KeyType::word, std::move(first), 0, 0, std::move(words), {}, std::move(meaning), true};
+}
+ConfigKey texts(std::string path, std::string fallback, std::string meaning) {
+  return {std::move(path), KeyType::texts, std::move(fallback), 0, 0, {}, {}, std::move(meaning), true};
+}
+
+std::vector<ConfigKey> make_keys() {
+  const std::string t = "training_config.", m = "model_config.", o = "training_config.optimizer.";
+  return {
+      plain("dataset", "", "HDF5 file with the training movies"),
+      integer(m + "first_kernel_size", "3", 1, 15, "voxels", "kernel of the very first convolution, odd"),
+      integer(m + "inC", "1", 1, 1024, "", "input channels"),
+      integer(m + "n_layer", "5", 1, 8, "", "times the network halves its input"),
+      integer(m + "nbf", "8", 1, 1024, "", "filters of the first level, doubled at each level"),
+      integer(m + "outC", "1", 1, 1024, "", "output channels"),
+      integer(m + "r", "1", 1, 64, "", "integer factor between the resolution of input and output"),
+      boolean(m + "use_batch_norm", "true", "batch normalisation after each convolution"),
+      boolean(m + "use_leaky_relu", "true", "leaky ReLU (slope 0.1) instead of ReLU"),
+      plain("project", "", "a name for the record", false),
+      plain("root", "", "folder in which models are made, when --out is not given"),
+      integer("seed", "42", 0, 9007199254740992.0, "", "fixes every random choice"),
+      integer(t + "batch_size", "128", 1, 4096, "crops", "crops per training step"),
+      integer(t + "checkpoint_interval", "100", 1, 1e9, "steps", "steps between two checkpoints"),
+      integer(t + "crop_size", "64", 8, 1024, "voxels", "edge of the crops cut around events"),
+      boolean(t + "drop_last", "false", "leave out the last, smaller batch of an epoch"),
+      boolean(t + "flip", "true", "flip along H or W, each with probability 1/3"),
+      integer(t + "inference_batch_size", "4", 1, 4096, "tiles", "tiles per step of prediction"),
+      word(t + "loss", {"mse", "bce"}, "mean squared error of the sigmoid (published), or binary cross-entropy"),
+      integer(t + "num_steps", "100000", 1, 1e12, "steps", "training steps in total"),
+      integer(t + "num_workers", "4", 0, 4096, "", "loader processes of the reference; here --threads decides", false),
+      ConfigKey{o + "betas", KeyType::reals, "[0.9, 0.999]", 0, 0.9999999, {}, "",
+                "decay rates of Adam's two moments"},
+      real(o + "eps", "1e-08", 0, 1, "added to Adam's denominator"),
+      real(o + "lr", "0.0002", 0, 1000, "learning rate"),
+      real(o + "momentum", "0", 0, 1, "momentum of SGD"),
+      word(o + "name", {"adam", "adamw", "sgd"}, "the optimiser"),
+      real(o + "weight_decay", "0", 0, 1000, "weight decay (adam, sgd: L2 term; adamw: decoupled)"),
+      integer(t + "patch_size", "32", 8, 1024, "voxels", "edge of what the network sees in training"),
+      boolean(t + "random_crop", "true", "cut the patch at a random place of the crop, else from its middle"),
+      plain(t + "samples_pu.path", "", "JSON file with lists of positive and unlabelled crops"),
+      plain(t + "samples_pu.positive", "complete", "which set: complete or subset-<fraction>-<repetition>"),
+      plain(t + "samples_pu.unlabeled", "0", "unlabelled crops per positive one, or c for a fixed total"),
+      real(t + "schedule.factor", "0.5", 0, 1, "plateau, step: what the learning rate is multiplied by"),
+      integer(t + "schedule.interval", "30000", 1, 1e12, "steps", "step: steps between two reductions"),
+      real(t + "schedule.min_lr", "0", 0, 1000, "plateau, cosine: lowest learning rate"),
+      word(t + "schedule.name", {"none", "plateau", "cosine", "step"}, "how the learning rate changes"),
+      integer(t + "schedule.patience", "40", 1, 1e9, "validations", "plateau: validations without improvement"),
+      texts(t + "train_folds", "[train]", "groups of the data set to train on"),
+      texts(t + "valid_folds", "[valid]", "groups of the data set to validate on"),
+      integer(t + "valid_interval", "100", 1, 1e9, "steps", "steps between two validations"),
+      real(t + "valid_proportion", "0.2", 0, 0.9, "share for validation, where the data has no validation fold"),
+      boolean(t + "weighted_loader", "false", "draw positive and unlabelled crops equally often"),
+      word("type", {"unet3d", "stardist3d"}, "the kind of network"),
+  };
+}
+
+std::string range(double value) {
+  if (value >= 1e6 && value == double(std::int64_t(value))) return std::to_string(std::int64_t(value));
+  return number_text(value);
+}
+
+}  // namespace
+
+const std::vector<ConfigKey>& config_keys() {
+  static const std::vector<ConfigKey> keys = make_keys();
+  return keys;
+}
+
+const ConfigKey* find_key(const std::string& path) {
+  for (const ConfigKey& key : config_keys())
+    if (key.path == path) return &key;
+  return nullptr;
+}
+
+std::string expected_text(const ConfigKey& key) {
+  const std::string limits = " from " + range(key.lowest) + " to " + range(key.highest);
+  switch (key.type) {
+    case KeyType::integer: return "an integer" + limits;
+    case KeyType::real: return "a number" + limits;
+    case KeyType::boolean: return "true or false";
+    case KeyType::text: return "a text";
+    case KeyType::texts: return "a list of texts";
+    case KeyType::reals: return "a list of two numbers" + limits;
+    case KeyType::word: break;
+  }
+  std::string out = "one of ";
+  for (const std::string& allowed : key.words) out += (out.size() > 7 ? ", " : "") + allowed;
+  return out;
+}
+
+namespace {
+std::string shown_default(const ConfigKey& key) { return key.fallback.empty() ? "none" : key.fallback; }
+std::string shown_meaning(const ConfigKey& key) { return key.meaning + (key.effect ? "" : " (without effect)"); }
+}  // namespace
+
+std::string config_help(int width) {
+  std::ostringstream out;
+  out << "Keys of a configuration file (YAML), with what they take and [default]:\n";
+  for (const ConfigKey& key : config_keys()) {
+    out << "\n" << key.path << "  [" << shown_default(key) << "]\n";
+    const std::string body = shown_meaning(key) + "; " + expected_text(key) + (key.unit.empty() ? "" : ", " + key.unit);
+    std::istringstream words(body);
+    int column = 0;
+    for (std::string word; words >> word;) {
+      const bool fits = column > 0 && column + 1 + int(word.size()) <= width;
+      out << (fits ? " " : column > 0 ? "\n    " : "    ") << word;
+      column = (fits ? column + 1 : 4) + int(word.size());
+    }
+    out << "\n";
+  }
+  return out.str();
+}
+
+std::string config_markdown() {
+  std::ostringstream out;
+  out << "# Configuration keys\n\nMade by `voxgrad train --help-config --markdown` from the table that reads the files; do not "
+         "edit by hand.\n\nPrecedence, lowest first: defaults, `--config FILE` (several, later wins), `--set key=value`, "
+         "dedicated options.\n`voxgrad train --print-config` shows every value with its origin. The published files load "
+         "unchanged: Python tags\ncount as plain lists, and `optimizer` may be a list (`[adam, {lr: 0.0002}]`) or a map.\n\n"
+         "| key | takes | default | unit | meaning |\n|---|---|---|---|---|\n";
+  for (const ConfigKey& key : config_keys())
+    out << "| `" << key.path << "` | " << expected_text(key) << " | " << shown_default(key) << " | " << key.unit << " | "
+        << shown_meaning(key) << " |\n";
+  return out.str();
+}
+
+}  // namespace voxgrad::app
