@@ -4,7 +4,7 @@
 
 #include "voxgrad/core/trace.hpp"
 #include "voxgrad/kernels/adam.hpp"
-#include "voxgrad/nn/module.hpp"
+#include "voxgrad/optim/optimizer.hpp"
 
 namespace voxgrad::optim {
 
@@ -14,7 +14,7 @@ struct AdamOptions {
   bool decoupled = false;  ///< AdamW: decay the weights, not the gradient
 };
 
-class Adam {
+class Adam : public Optimizer {
  public:
   explicit Adam(std::vector<nn::Named> parameters, const AdamOptions& wanted = {})
       : options(wanted), parameters_(std::move(parameters)) {
@@ -24,8 +24,7 @@ class Adam {
     }
   }
 
-  /// One step from the parameters' gradients; a parameter without one is left alone. Clears the gradients.
-  void step() {
+  void step() override {
     ++step_;
     TraceScope trace("adam", "step", {}, {});
     for (size_t i = 0; i < parameters_.size(); ++i) {
@@ -39,10 +38,19 @@ class Adam {
     }
   }
 
-  int64_t step_count() const { return step_; }
-  void set_step_count(int64_t step) { step_ = step; }
-  const std::vector<nn::Named>& parameters() const { return parameters_; }
-  /// First and second moment of parameter i, for checkpoints.
+  double learning_rate() const override { return options.lr; }
+  void set_learning_rate(double rate) override { options.lr = rate; }
+  int64_t step_count() const override { return step_; }
+  void set_step_count(int64_t step) override { step_ = step; }
+  std::vector<nn::Named> state() override {
+    std::vector<nn::Named> all;
+    for (size_t i = 0; i < parameters_.size(); ++i) {
+      all.push_back({"exp_avg/" + parameters_[i].name, &m_[i], false});
+      all.push_back({"exp_avg_sq/" + parameters_[i].name, &v_[i], false});
+    }
+    return all;
+  }
+  /// First and second moment of parameter i.
   Tensor& first_moment(size_t i) { return m_[i]; }
   Tensor& second_moment(size_t i) { return v_[i]; }
 

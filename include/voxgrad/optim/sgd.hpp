@@ -2,8 +2,9 @@
 #pragma once
 // Stochastic gradient descent with momentum, as PyTorch computes it.
 
+#include "voxgrad/core/trace.hpp"
 #include "voxgrad/kernels/adam.hpp"
-#include "voxgrad/nn/module.hpp"
+#include "voxgrad/optim/optimizer.hpp"
 
 namespace voxgrad::optim {
 
@@ -12,35 +13,44 @@ struct SgdOptions {
   bool nesterov = false;
 };
 
-class Sgd {
+class Sgd : public Optimizer {
  public:
   explicit Sgd(std::vector<nn::Named> parameters, const SgdOptions& wanted = {})
-      : options(wanted), parameters_(std::move(parameters)), buffers_(parameters_.size()) {}
+      : options(wanted), parameters_(std::move(parameters)) {
+    if (options.momentum == 0) return;
+    for (const nn::Named& n : parameters_) buffers_.push_back(Tensor::zeros(n.tensor->shape(), n.tensor->dtype()));
+  }
 
-  /// One step from the parameters' gradients; a parameter without one is left alone. Clears the gradients.
-  void step() {
+  void step() override {
+    TraceScope trace("sgd", "step", {}, {});
     for (size_t i = 0; i < parameters_.size(); ++i) {
       Tensor& p = *parameters_[i].tensor;
       if (!p.grad().defined()) continue;
-      const bool first = !buffers_[i].defined();
-      if (first && options.momentum != 0) buffers_[i] = Tensor(p.shape(), p.dtype(), p.device());
       const kernels::SgdProblem problem{p.dtype(), p.size(), options.lr, options.momentum, options.weight_decay,
-                                        options.nesterov, first};
-      kernels::optim.at(p.device()).sgd(problem, p.raw(), p.grad().raw(), buffers_[i].defined() ? buffers_[i].raw() : nullptr);
+                                        options.nesterov, step_ == 0};
+      kernels::optim.at(p.device()).sgd(problem, p.raw(), p.grad().raw(), buffers_.empty() ? nullptr : buffers_[i].raw());
       p.touch();
       p.clear_grad();
     }
+    ++step_;
   }
 
-  const std::vector<nn::Named>& parameters() const { return parameters_; }
-  /// Momentum buffer of parameter i; undefined before its first step.
-  Tensor& buffer(size_t i) { return buffers_[i]; }
+  double learning_rate() const override { return options.lr; }
+  void set_learning_rate(double rate) override { options.lr = rate; }
+  int64_t step_count() const override { return step_; }
+  void set_step_count(int64_t step) override { step_ = step; }
+  std::vector<nn::Named> state() override {
+    std::vector<nn::Named> all;
+    for (size_t i = 0; i < buffers_.size(); ++i) all.push_back({"momentum/" + parameters_[i].name, &buffers_[i], false});
+    return all;
+  }
 
   SgdOptions options;
 
  private:
   std::vector<nn::Named> parameters_;
   std::vector<Tensor> buffers_;
+  int64_t step_ = 0;
 };
 
 }  // namespace voxgrad::optim

@@ -1,0 +1,12 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#pragma once
+// The subcommands: each file apps/<name>.cpp defines the function of its name.
+
+#include "common/session.hpp"
+#include "voxgrad/core/error.hpp"
+
+namespace voxgrad::app {
+
+Command make_bench();
+
+}  // namespace voxgrad::app

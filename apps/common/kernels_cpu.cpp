@@ -1,0 +1,4 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// The one file of the program that compiles the CPU kernels; including them fills their slots before main.
+
+#include "voxgrad/cpu/all.hpp"
