@@ -186,6 +186,7 @@ ScheduleConfig schedule_config(const Config& c) {
   out.factor = c.real(s + "factor");
   out.patience = c.integer(s + "patience");
   out.interval = c.integer(s + "interval");
+  out.warmup = c.integer(s + "warmup");
   out.min_lr = c.real(s + "min_lr");
   return out;
 }

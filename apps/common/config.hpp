@@ -87,6 +87,7 @@ struct ScheduleConfig {
   double factor = 0.5;        ///< plateau and step: the learning rate is multiplied by this
   std::int64_t patience = 40;       ///< plateau: validations without improvement
   std::int64_t interval = 30000;    ///< step: training steps between two reductions
+  std::int64_t warmup = 0;          ///< cosine: steps in which the rate rises
   double min_lr = 0;          ///< plateau and cosine never go below
 };
 
