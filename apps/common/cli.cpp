@@ -11,6 +11,7 @@
 #include <iostream>
 #include <unistd.h>
 
+#include "json_text.hpp"
 #include "machine.hpp"
 #include "session.hpp"
 #include "voxgrad/core/error.hpp"
@@ -87,7 +88,7 @@ Arguments parse_arguments(const Command& command, const std::vector<std::string>
       parser.add_flag(all_names(option), row.flag)->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
     } else {
       // One value per mention, so that inputs after it stay inputs.
-      parser.add_option(all_names(option), row.values)->type_size(1)->expected(1)
+      parser.add_option(all_names(option), row.values)->type_size(1)->expected(1)->allow_extra_args(false)
           ->multi_option_policy(option.repeatable ? CLI::MultiOptionPolicy::TakeAll : CLI::MultiOptionPolicy::TakeLast);
     }
   }
@@ -131,10 +132,14 @@ std::string shell_word(const std::string& word) {
 int run_command(const Command& command, const std::vector<std::string>& words, const std::string& line) {
   std::unique_ptr<Session> session;
   const auto fail = [&](int code, const std::string& message) {
-    if (session)
+    if (session) {
       session->close(code, message);
-    else
-      std::fprintf(stderr, "voxgrad %s: %s\n", command.name.c_str(), message.c_str());
+      return code;
+    }
+    std::fprintf(stderr, "voxgrad %s: %s\n", command.name.c_str(), message.c_str());
+    if (std::find(words.begin(), words.end(), "--json") != words.end())
+      std::cout << json_object({{"event", "error"}, {"time", time_stamp()}, {"command", command.name},
+                                {"exit_code", code}, {"message", message}, {"warnings", 0}}) << "\n";
     return code;
   };
   const auto stopped = [&](int signal) {
@@ -181,7 +186,8 @@ std::string unknown_command(const std::vector<Command>& commands, const std::str
 
 }  // namespace
 
-int run_program(const std::vector<Command>& table, int argc, const char* const* argv) {
+namespace {
+int dispatch(const std::vector<Command>& table, int argc, const char* const* argv) {
   std::vector<Command> commands;
   for (const Command& command : table) commands.push_back(with_messages(command));
   std::vector<std::string> words(argv + std::min(argc, 1), argv + argc);
@@ -226,6 +232,18 @@ int run_program(const std::vector<Command>& table, int argc, const char* const* 
   if (!command) return fail_usage(unknown_command(commands, first));
   install_signal_handlers();
   return run_command(*command, words, line);
+}
+}  // namespace
+
+int run_program(const std::vector<Command>& commands, int argc, const char* const* argv) {
+  try {
+    return dispatch(commands, argc, argv);
+  } catch (const UsageError& error) {
+    return fail_usage(error.what());
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "voxgrad: %s\n", error.what());
+    return 1;
+  }
 }
 
 }  // namespace voxgrad::app

@@ -7,6 +7,7 @@
 #include "cli.hpp"
 #include "json_text.hpp"
 #include "machine.hpp"
+#include "voxgrad/simd/isa.hpp"
 #include "voxgrad/version.hpp"
 
 namespace voxgrad::app {
@@ -21,11 +22,12 @@ std::string version_text(bool json) {
   }
   if (json)
     return json_object({{"name", "voxgrad"}, {"version", version}, {"commit", commit}, {"build_type", build_type},
-                        {"compiler", build_compiler}, {"libraries", libraries}, {"cuda_built", build_cuda},
+                        {"compiler", build_compiler}, {"libraries", libraries}, {"cpu_kernels", name(current_isa())}, {"cuda_built", build_cuda},
                         {"machine", machine_kind()}}) + "\n";
   std::ostringstream out;
   out << "voxgrad " << version << (commit.empty() ? "" : " (" + commit + ")") << "\nbuild:     " << build_type << ", "
-      << build_compiler << "\nlibraries: " << list << "\nCUDA:      " << (build_cuda ? "built" : "not built")
+      << build_compiler << "\nlibraries: " << list << "\nkernels:   " << name(current_isa())
+      << "\nCUDA:      " << (build_cuda ? "built" : "not built")
       << "\nmachine:   " << machine_kind() << "\n";
   return out.str();
 }
