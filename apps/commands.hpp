@@ -8,5 +8,6 @@
 namespace voxgrad::app {
 
 Command make_bench();
+Command make_evaluate();
 
 }  // namespace voxgrad::app

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // The one program. Each subcommand lives in its own file; this is the list of them.
 
+#include "commands.hpp"
 #include "common/cli.hpp"
 
 int main(int argc, char** argv) {
   const std::vector<voxgrad::app::Command> commands = {
       // One line per subcommand, in the order of the help.
+      voxgrad::app::make_evaluate(),
   };
   return voxgrad::app::run_program(commands, argc, argv);
 }
