@@ -1,0 +1,11 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#pragma once
+// Fills the CPU slots of every op before main. One file per program includes it.
+
+#include "voxgrad/cpu/adam.hpp"
+#include "voxgrad/cpu/concat.hpp"
+#include "voxgrad/cpu/matmul.hpp"
+#include "voxgrad/cpu/norm.hpp"
+#include "voxgrad/cpu/pointwise.hpp"
+#include "voxgrad/cpu/pool3d.hpp"
+#include "voxgrad/cpu/reduce.hpp"
