@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// The one file that knows the command-line library: tables in, Arguments out, and every error in our own words.
+// The one file that knows the command-line library: tables in, Arguments out, and every error in our own
+// words.
 
 #include "cli.hpp"
 
 #include <CLI/CLI.hpp>
 
+#include <unistd.h>
 #include <algorithm>
 #include <csignal>
 #include <cstdio>
 #include <iostream>
-#include <unistd.h>
 
 #include "json_text.hpp"
 #include "machine.hpp"
@@ -24,7 +25,8 @@ constexpr int usage_code = 2;
 
 const Option* find_option(const Command& command, const std::string& name) {
   for (const Option& option : command.options)
-    if (option.name == name || std::find(option.aliases.begin(), option.aliases.end(), name) != option.aliases.end())
+    if (option.name == name ||
+        std::find(option.aliases.begin(), option.aliases.end(), name) != option.aliases.end())
       return &option;
   return nullptr;
 }
@@ -39,8 +41,8 @@ std::vector<std::string> option_names(const Command& command) {
   return names;
 }
 
-/// Names every option that does not exist or lacks its value. The library would report a misspelled option in front of an
-/// input as a bad input.
+/// Names every option that does not exist or lacks its value. The library would report a misspelled option in
+/// front of an input as a bad input.
 void scan(const Command& command, const std::vector<std::string>& words) {
   for (std::size_t i = 0; i < words.size(); ++i) {
     if (words[i] == "--") return;
@@ -48,7 +50,8 @@ void scan(const Command& command, const std::vector<std::string>& words) {
     const std::size_t equals = words[i].find('=');
     const std::string name = words[i].substr(0, equals);
     const Option* option = find_option(command, name);
-    check<UsageError>(option != nullptr, "unknown option '", name, "'.", did_you_mean(name, option_names(command)));
+    check<UsageError>(option != nullptr, "unknown option '", name, "'.",
+                      did_you_mean(name, option_names(command)));
     if (option->value.empty()) {
       check<UsageError>(equals == std::string::npos, "option ", name, " takes no value (found '",
                         words[i].substr(equals == std::string::npos ? 0 : equals + 1), "').");
@@ -88,8 +91,12 @@ Arguments parse_arguments(const Command& command, const std::vector<std::string>
       parser.add_flag(all_names(option), row.flag)->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
     } else {
       // One value per mention, so that inputs after it stay inputs.
-      parser.add_option(all_names(option), row.values)->type_size(1)->expected(1)->allow_extra_args(false)
-          ->multi_option_policy(option.repeatable ? CLI::MultiOptionPolicy::TakeAll : CLI::MultiOptionPolicy::TakeLast);
+      parser.add_option(all_names(option), row.values)
+          ->type_size(1)
+          ->expected(1)
+          ->allow_extra_args(false)
+          ->multi_option_policy(option.repeatable ? CLI::MultiOptionPolicy::TakeAll
+                                                  : CLI::MultiOptionPolicy::TakeLast);
     }
   }
   std::vector<std::string> inputs;
@@ -97,7 +104,8 @@ Arguments parse_arguments(const Command& command, const std::vector<std::string>
   try {
     parser.parse(std::vector<std::string>(words.rbegin(), words.rend()));  // the library wants them reversed
   } catch (const CLI::ExtrasError&) {
-    const auto extra = std::find_if(words.begin(), words.end(), [](const std::string& w) { return !looks_like_option(w); });
+    const auto extra =
+        std::find_if(words.begin(), words.end(), [](const std::string& w) { return !looks_like_option(w); });
     throw UsageError(text("takes no input files (found '", extra == words.end() ? "" : *extra, "')."));
   } catch (const CLI::ParseError& error) {
     throw UsageError(error.what());
@@ -120,8 +128,9 @@ Command with_messages(Command command) {
 namespace {
 
 std::string shell_word(const std::string& word) {
-  const bool plain = !word.empty() && word.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-                                                             "0123456789-_./=:,+@%") == std::string::npos;
+  const bool plain = !word.empty() && word.find_first_not_of(
+                                          "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                                          "0123456789-_./=:,+@%") == std::string::npos;
   if (plain) return word;
   std::string out = "'";
   for (const char c : word) out += c == '\'' ? std::string("'\\''") : std::string(1, c);
@@ -138,12 +147,18 @@ int run_command(const Command& command, const std::vector<std::string>& words, c
     }
     std::fprintf(stderr, "voxgrad %s: %s\n", command.name.c_str(), message.c_str());
     if (std::find(words.begin(), words.end(), "--json") != words.end())
-      std::cout << json_object({{"event", "error"}, {"time", time_stamp()}, {"command", command.name},
-                                {"exit_code", code}, {"message", message}, {"warnings", 0}}) << "\n";
+      std::cout << json_object({{"event", "error"},
+                                {"time", time_stamp()},
+                                {"command", command.name},
+                                {"exit_code", code},
+                                {"message", message},
+                                {"warnings", 0}})
+                << "\n";
     return code;
   };
   const auto stopped = [&](int signal) {
-    return fail(128 + signal, signal == SIGINT ? "interrupted." : "stopped by signal " + std::to_string(signal) + ".");
+    return fail(128 + signal,
+                signal == SIGINT ? "interrupted." : "stopped by signal " + std::to_string(signal) + ".");
   };
   try {
     const Arguments arguments = parse_arguments(command, words);
@@ -161,7 +176,8 @@ int run_command(const Command& command, const std::vector<std::string>& words, c
   } catch (const UsageError& error) {
     return fail(usage_code, error.what());
   } catch (const std::bad_alloc&) {
-    return fail(1, "out of memory (" + bytes_text(peak_memory()) + " in use). Give a smaller --memory, or free some.");
+    return fail(1, "out of memory (" + bytes_text(peak_memory()) +
+                       " in use). Give a smaller --memory, or free some.");
   } catch (const std::exception& error) {
     return fail(1, error.what());
   }
@@ -220,7 +236,8 @@ int dispatch(const std::vector<Command>& table, int argc, const char* const* arg
     std::cout << bash_completion(commands);
     return 0;
   }
-  if (first == "completion") return fail_usage("completion: 'bash' is the only shell (voxgrad completion bash).");
+  if (first == "completion")
+    return fail_usage("completion: 'bash' is the only shell (voxgrad completion bash).");
   if (first == "manpage") {
     std::cout << man_page(commands);
     return 0;

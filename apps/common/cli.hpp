@@ -12,7 +12,8 @@ namespace voxgrad::app {
 /// The whole program. Returns the exit code: 0, 1 (data, model or machine), 2 (usage) or 128 + signal.
 int run_program(const std::vector<Command>& commands, int argc, const char* const* argv);
 
-/// Parses what follows the subcommand's name. UsageError for anything that the table does not have, with a suggestion.
+/// Parses what follows the subcommand's name. UsageError for anything that the table does not have, with a
+/// suggestion.
 Arguments parse_arguments(const Command& command, const std::vector<std::string>& words);
 /// The command with the message options that every command has.
 Command with_messages(Command command);

@@ -33,13 +33,18 @@ bool in_range(const ConfigKey& key, const std::string& item) {
 
 bool fits(const ConfigKey& key, const std::string& item) {
   switch (key.type) {
-    case KeyType::integer: return parse_integer(item).has_value() && in_range(key, item);
+    case KeyType::integer:
+      return parse_integer(item).has_value() && in_range(key, item);
     case KeyType::real:
-    case KeyType::reals: return in_range(key, item);
-    case KeyType::boolean: return !boolean_word(item).empty();
-    case KeyType::word: return std::find(key.words.begin(), key.words.end(), item) != key.words.end();
+    case KeyType::reals:
+      return in_range(key, item);
+    case KeyType::boolean:
+      return !boolean_word(item).empty();
+    case KeyType::word:
+      return std::find(key.words.begin(), key.words.end(), item) != key.words.end();
     case KeyType::text:
-    case KeyType::texts: return true;
+    case KeyType::texts:
+      return true;
   }
   return false;
 }
@@ -57,10 +62,12 @@ std::vector<std::string> fallback_items(const ConfigKey& key) {
   return items;
 }
 
-/// A text that YAML reads back as that text. Numbers of text keys (samples_pu.unlabeled) stay bare, as published.
+/// A text that YAML reads back as that text. Numbers of text keys (samples_pu.unlabeled) stay bare, as
+/// published.
 std::string yaml_text(const std::string& value, bool may_be_number) {
-  const bool plain = !value.empty() && value.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-                                                              "0123456789_-./") == std::string::npos;
+  const bool plain = !value.empty() && value.find_first_not_of(
+                                           "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                                           "0123456789_-./") == std::string::npos;
   const bool other = !boolean_word(value).empty() || value == "null" || value[0] == '-' || value[0] == '.' ||
                      (!may_be_number && parse_real(value).has_value());
   return plain && !other ? value : json_quote(value);
@@ -74,17 +81,18 @@ Config::Config() {
 
 void Config::store(const ConfigKey& key, std::vector<std::string> items, const std::string& origin) {
   for (std::string& item : items) {
-    check<UsageError>(fits(key, item), origin, ": ", key.path, " is '", item, "' (expected ", expected_text(key), ").",
+    check<UsageError>(fits(key, item), origin, ": ", key.path, " is '", item, "' (expected ",
+                      expected_text(key), ").",
                       key.type == KeyType::word ? did_you_mean(item, key.words) : "");
     if (key.type == KeyType::boolean) item = boolean_word(item);
   }
   const bool length = key.type != KeyType::reals || items.size() == 2;
-  check<UsageError>(length && (!is_list(key) || !items.empty()), origin, ": ", key.path, " has ", items.size(),
-                    " entries (expected ", expected_text(key), ").");
+  check<UsageError>(length && (!is_list(key) || !items.empty()), origin, ": ", key.path, " has ",
+                    items.size(), " entries (expected ", expected_text(key), ").");
   if (key.path == "training_config.samples_pu.unlabeled") {
     const std::optional<std::int64_t> ratio = parse_integer(items[0]);
-    check<UsageError>(items[0] == "c" || (ratio && *ratio >= 0 && *ratio <= 65536), origin, ": ", key.path, " is '",
-                      items[0], "' (expected an integer from 0 to 65536, or c).");
+    check<UsageError>(items[0] == "c" || (ratio && *ratio >= 0 && *ratio <= 65536), origin, ": ", key.path,
+                      " is '", items[0], "' (expected an integer from 0 to 65536, or c).");
   }
   values_[key.path] = {std::move(items), origin};
 }
@@ -118,14 +126,14 @@ std::vector<std::string> Config::notes() const {
   std::vector<std::string> lines;
   for (const ConfigKey& key : config_keys())
     if (!key.effect && given(key.path))
-      lines.push_back(voxgrad::text(origin(key.path), ": ", key.path, " is kept for the record and has no effect (",
-                                    key.meaning, ")."));
+      lines.push_back(voxgrad::text(origin(key.path), ": ", key.path,
+                                    " is kept for the record and has no effect (", key.meaning, ")."));
   return lines;
 }
 
 std::string Config::yaml(bool with_origins) const {
   std::ostringstream out;
-  std::vector<std::string> open;  // the sections that the last line stands in
+  std::vector<std::string> open;               // the sections that the last line stands in
   for (const auto& [path, value] : values_) {  // a map: sorted as the reference's dumper does
     const ConfigKey& key = *find_key(path);
     std::vector<std::string> parts;
@@ -240,8 +248,8 @@ TrainConfig train_config(const Config& c) {
                     out.model.first_kernel_size, " (expected an odd number).");
   const std::int64_t step = std::int64_t(1) << out.model.n_layer;
   check<UsageError>(t.patch_size % step == 0, place(c, "training_config.patch_size"), " is ", t.patch_size,
-                    " (expected a multiple of ", step, ", because the network halves its input ", out.model.n_layer,
-                    " times).");
+                    " (expected a multiple of ", step, ", because the network halves its input ",
+                    out.model.n_layer, " times).");
   check<UsageError>(t.crop_size >= t.patch_size, place(c, "training_config.crop_size"), " is ", t.crop_size,
                     " (expected at least patch_size, ", t.patch_size, ").");
   return out;
@@ -252,16 +260,23 @@ std::string samples_key(const TrainingConfig& training) {
 }
 
 std::string reference_model_name(const TrainConfig& config) {
-  return text("unet3D-ZeroCostDL4Mic_", config.training.samples_positive, "_1-", config.training.samples_unlabeled, "_",
-              config.seed);
+  return text("unet3D-ZeroCostDL4Mic_", config.training.samples_positive, "_1-",
+              config.training.samples_unlabeled, "_", config.seed);
 }
 
 std::vector<Option> config_options() {
   return {
-      {.name = "--config", .value = "FILE", .help = "configuration (YAML); published files load unchanged, later ones win",
-       .group = "Training", .aliases = {"-c"}, .repeatable = true},
-      {.name = "--set", .value = "KEY=VALUE", .help = "one configuration value, as training_config.batch_size=8",
-       .group = "Training", .repeatable = true},
+      {.name = "--config",
+       .value = "FILE",
+       .help = "configuration (YAML); published files load unchanged, later ones win",
+       .group = "Training",
+       .aliases = {"-c"},
+       .repeatable = true},
+      {.name = "--set",
+       .value = "KEY=VALUE",
+       .help = "one configuration value, as training_config.batch_size=8",
+       .group = "Training",
+       .repeatable = true},
       {.name = "--strict", .help = "a configuration key without effect is an error", .group = "Training"},
       {.name = "--print-config", .help = "show every value with its origin and stop", .group = "Training"},
       {.name = "--help-config", .help = "explain every configuration key and stop", .group = "Training"},
@@ -274,7 +289,8 @@ Config read_config(const Arguments& arguments, Session& session) {
   for (const std::string& file : arguments.list("--config")) config.read_file(file);
   for (const std::string& assignment : arguments.list("--set")) config.assign(assignment);
   const auto& table = arguments.table();
-  const bool has_seed = std::any_of(table.begin(), table.end(), [](const Option& o) { return o.name == "--seed"; });
+  const bool has_seed =
+      std::any_of(table.begin(), table.end(), [](const Option& o) { return o.name == "--seed"; });
   if (has_seed && arguments.given("--seed")) config.set("seed", arguments.get("--seed"), "--seed");
   const std::vector<std::string> notes = config.notes();
   check<UsageError>(notes.empty() || !arguments.flag("--strict"), notes.empty() ? "" : notes[0],
@@ -285,7 +301,8 @@ Config read_config(const Arguments& arguments, Session& session) {
 
 bool answer_config_questions(const Arguments& arguments, const Config& config, Session& session) {
   if (arguments.flag("--help-config"))
-    session.print(arguments.flag("--markdown") ? config_markdown() : config_help(std::min(110, terminal_width(STDOUT_FILENO))));
+    session.print(arguments.flag("--markdown") ? config_markdown()
+                                               : config_help(std::min(110, terminal_width(STDOUT_FILENO))));
   else if (arguments.flag("--print-config"))
     session.print(config.yaml(true));
   else

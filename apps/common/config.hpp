@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #pragma once
-// The configuration of a training run: one table of keys, values with their origin, and the plain struct made of them.
-// Precedence, lowest first: built-in defaults, --config files in order, --set, dedicated options.
+// The configuration of a training run: one table of keys, values with their origin, and the plain struct made
+// of them. Precedence, lowest first: built-in defaults, --config files in order, --set, dedicated options.
 
 #include <cstdint>
 #include <map>
@@ -20,8 +20,8 @@ enum class KeyType { integer, real, boolean, text, word, texts, reals };
 struct ConfigKey {
   std::string path = {};  ///< "training_config.batch_size"
   KeyType type = KeyType::text;
-  std::string fallback = {};          ///< as YAML text; "" is an empty text or list
-  double lowest = 0, highest = 0;     ///< for numbers, both allowed
+  std::string fallback = {};            ///< as YAML text; "" is an empty text or list
+  double lowest = 0, highest = 0;       ///< for numbers, both allowed
   std::vector<std::string> words = {};  ///< for word: what is allowed
   std::string unit = {}, meaning = {};
   bool effect = true;  ///< false: read and kept for the record, reported when set
@@ -29,8 +29,9 @@ struct ConfigKey {
 
 const std::vector<ConfigKey>& config_keys();
 
-/// Values by key, each checked when it is set. Every error is a UsageError naming the place, the key, what was found and
-/// what is allowed: "experiment.yaml:14: training_config.batch_size is 'auto' (expected an integer from 1 to 4096)."
+/// Values by key, each checked when it is set. Every error is a UsageError naming the place, the key, what
+/// was found and what is allowed: "experiment.yaml:14: training_config.batch_size is 'auto' (expected an
+/// integer from 1 to 4096)."
 class Config {
  public:
   Config();  ///< the defaults
@@ -48,12 +49,15 @@ class Config {
   double real(const std::string& path) const;
   std::vector<double> reals(const std::string& path) const;
   bool boolean(const std::string& path) const;
-  const std::string& origin(const std::string& path) const { return value(path).origin; }  ///< "" for a default
+  const std::string& origin(const std::string& path) const {
+    return value(path).origin;
+  }  ///< "" for a default
   bool given(const std::string& path) const { return !origin(path).empty(); }
 
   /// One line for each key that was set but has no effect.
   std::vector<std::string> notes() const;
-  /// All keys as YAML, sorted, in the reference's layout; with the origin of each value as a comment if asked.
+  /// All keys as YAML, sorted, in the reference's layout; with the origin of each value as a comment if
+  /// asked.
   std::string yaml(bool with_origins) const;
 
  private:
@@ -83,12 +87,12 @@ struct OptimizerConfig {
 };
 
 struct ScheduleConfig {
-  std::string name = "none";  ///< none, plateau, cosine or step
-  double factor = 0.5;        ///< plateau and step: the learning rate is multiplied by this
-  std::int64_t patience = 40;       ///< plateau: validations without improvement
-  std::int64_t interval = 30000;    ///< step: training steps between two reductions
-  std::int64_t warmup = 0;          ///< cosine: steps in which the rate rises
-  double min_lr = 0;          ///< plateau and cosine never go below
+  std::string name = "none";      ///< none, plateau, cosine or step
+  double factor = 0.5;            ///< plateau and step: the learning rate is multiplied by this
+  std::int64_t patience = 40;     ///< plateau: validations without improvement
+  std::int64_t interval = 30000;  ///< step: training steps between two reductions
+  std::int64_t warmup = 0;        ///< cosine: steps in which the rate rises
+  double min_lr = 0;              ///< plateau and cosine never go below
 };
 
 struct TrainingConfig {
@@ -101,7 +105,7 @@ struct TrainingConfig {
   double valid_proportion = 0.2;  ///< of movies, when the data has no validation fold of its own
   std::int64_t patch_size = 32, crop_size = 64;  ///< voxels along each axis
   bool flip = true, random_crop = true;
-  std::string loss = "mse";  ///< mse or bce
+  std::string loss = "mse";                                                          ///< mse or bce
   std::string samples_path, samples_positive = "complete", samples_unlabeled = "0";  ///< the ratio, or "c"
 };
 
@@ -112,7 +116,8 @@ struct TrainConfig {
   TrainingConfig training;
 };
 
-/// The struct, after the checks that concern several keys (patch against depth of the network, crop against patch).
+/// The struct, after the checks that concern several keys (patch against depth of the network, crop against
+/// patch).
 TrainConfig train_config(const Config& config);
 /// "complete-1:4": the key in the samples file.
 std::string samples_key(const TrainingConfig& training);
@@ -121,7 +126,8 @@ std::string reference_model_name(const TrainConfig& config);
 
 /// --config, --set, --strict, --print-config, --help-config, --markdown.
 std::vector<Option> config_options();
-/// Reads --config and --set (and --seed if given), reports keys without effect; with --strict those are errors.
+/// Reads --config and --set (and --seed if given), reports keys without effect; with --strict those are
+/// errors.
 Config read_config(const Arguments& arguments, Session& session);
 /// Answers --help-config and --print-config on standard output; true if one of them was asked.
 bool answer_config_questions(const Arguments& arguments, const Config& config, Session& session);

@@ -12,11 +12,19 @@ namespace {
 
 ConfigKey integer(std::string path, std::string fallback, double lowest, double highest, std::string unit,
                   std::string meaning, bool effect = true) {
-  return {std::move(path), KeyType::integer, std::move(fallback), lowest, highest, {}, std::move(unit),
-          std::move(meaning), effect};
+  return {std::move(path),
+          KeyType::integer,
+          std::move(fallback),
+          lowest,
+          highest,
+          {},
+          std::move(unit),
+          std::move(meaning),
+          effect};
 }
 ConfigKey real(std::string path, std::string fallback, double lowest, double highest, std::string meaning) {
-  return {std::move(path), KeyType::real, std::move(fallback), lowest, highest, {}, {}, std::move(meaning), true};
+  return {std::move(path),    KeyType::real, std::move(fallback), lowest, highest, {}, {},
+          std::move(meaning), true};
 }
 ConfigKey boolean(std::string path, std::string fallback, std::string meaning) {
   return {std::move(path), KeyType::boolean, std::move(fallback), 0, 0, {}, {}, std::move(meaning), true};
@@ -26,7 +34,8 @@ ConfigKey plain(std::string path, std::string fallback, std::string meaning, boo
 }
 ConfigKey word(std::string path, std::vector<std::string> words, std::string meaning) {
   std::string first = words.front();
-  return {std::move(path), KeyType::word, std::move(first), 0, 0, std::move(words), {}, std::move(meaning), true};
+  return {std::move(path),    KeyType::word, std::move(first), 0, 0, std::move(words), {},
+          std::move(meaning), true};
 }
 ConfigKey texts(std::string path, std::string fallback, std::string meaning) {
   return {std::move(path), KeyType::texts, std::move(fallback), 0, 0, {}, {}, std::move(meaning), true};
@@ -53,10 +62,18 @@ std::vector<ConfigKey> make_keys() {
       boolean(t + "drop_last", "false", "leave out the last, smaller batch of an epoch"),
       boolean(t + "flip", "true", "flip along H or W, each with probability 1/3"),
       integer(t + "inference_batch_size", "4", 1, 4096, "tiles", "tiles per step of prediction"),
-      word(t + "loss", {"mse", "bce"}, "mean squared error of the sigmoid (published), or binary cross-entropy"),
+      word(t + "loss", {"mse", "bce"},
+           "mean squared error of the sigmoid (published), or binary cross-entropy"),
       integer(t + "num_steps", "100000", 1, 1e12, "steps", "training steps in total"),
-      integer(t + "num_workers", "4", 0, 4096, "", "loader processes of the reference; here --threads decides", false),
-      ConfigKey{o + "betas", KeyType::reals, "[0.9, 0.999]", 0, 0.9999999, {}, "",
+      integer(t + "num_workers", "4", 0, 4096, "",
+              "loader processes of the reference; here --threads decides", false),
+      ConfigKey{o + "betas",
+                KeyType::reals,
+                "[0.9, 0.999]",
+                0,
+                0.9999999,
+                {},
+                "",
                 "decay rates of Adam's two moments"},
       real(o + "eps", "1e-08", 0, 1, "added to Adam's denominator"),
       real(o + "lr", "0.0002", 0, 1000, "learning rate"),
@@ -72,12 +89,15 @@ std::vector<ConfigKey> make_keys() {
       integer(t + "schedule.interval", "30000", 1, 1e12, "steps", "step: steps between two reductions"),
       real(t + "schedule.min_lr", "0", 0, 1000, "plateau, cosine: lowest learning rate"),
       word(t + "schedule.name", {"none", "plateau", "cosine", "step"}, "how the learning rate changes"),
-      integer(t + "schedule.patience", "40", 1, 1e9, "validations", "plateau: validations without improvement"),
-      integer(t + "schedule.warmup", "0", 0, 1e9, "steps", "cosine: steps in which the learning rate rises from 0"),
+      integer(t + "schedule.patience", "40", 1, 1e9, "validations",
+              "plateau: validations without improvement"),
+      integer(t + "schedule.warmup", "0", 0, 1e9, "steps",
+              "cosine: steps in which the learning rate rises from 0"),
       texts(t + "train_folds", "[train]", "groups of the data set to train on"),
       texts(t + "valid_folds", "[valid]", "groups of the data set to validate on"),
       integer(t + "valid_interval", "100", 1, 1e9, "steps", "steps between two validations"),
-      real(t + "valid_proportion", "0.2", 0, 0.9, "share for validation, where the data has no validation fold"),
+      real(t + "valid_proportion", "0.2", 0, 0.9,
+           "share for validation, where the data has no validation fold"),
       boolean(t + "weighted_loader", "false", "draw positive and unlabelled crops equally often"),
       word("type", {"unet3d", "stardist3d"}, "the kind of network"),
   };
@@ -104,13 +124,20 @@ const ConfigKey* find_key(const std::string& path) {
 std::string expected_text(const ConfigKey& key) {
   const std::string limits = " from " + range(key.lowest) + " to " + range(key.highest);
   switch (key.type) {
-    case KeyType::integer: return "an integer" + limits;
-    case KeyType::real: return "a number" + limits;
-    case KeyType::boolean: return "true or false";
-    case KeyType::text: return "a text";
-    case KeyType::texts: return "a list of texts";
-    case KeyType::reals: return "a list of two numbers" + limits;
-    case KeyType::word: break;
+    case KeyType::integer:
+      return "an integer" + limits;
+    case KeyType::real:
+      return "a number" + limits;
+    case KeyType::boolean:
+      return "true or false";
+    case KeyType::text:
+      return "a text";
+    case KeyType::texts:
+      return "a list of texts";
+    case KeyType::reals:
+      return "a list of two numbers" + limits;
+    case KeyType::word:
+      break;
   }
   std::string out = "one of ";
   for (const std::string& allowed : key.words) out += (out.size() > 7 ? ", " : "") + allowed;
@@ -119,7 +146,9 @@ std::string expected_text(const ConfigKey& key) {
 
 namespace {
 std::string shown_default(const ConfigKey& key) { return key.fallback.empty() ? "none" : key.fallback; }
-std::string shown_meaning(const ConfigKey& key) { return key.meaning + (key.effect ? "" : " (without effect)"); }
+std::string shown_meaning(const ConfigKey& key) {
+  return key.meaning + (key.effect ? "" : " (without effect)");
+}
 }  // namespace
 
 std::string config_help(int width) {
@@ -127,7 +156,8 @@ std::string config_help(int width) {
   out << "Keys of a configuration file (YAML), with what they take and [default]:\n";
   for (const ConfigKey& key : config_keys()) {
     out << "\n" << key.path << "  [" << shown_default(key) << "]\n";
-    const std::string body = shown_meaning(key) + "; " + expected_text(key) + (key.unit.empty() ? "" : ", " + key.unit);
+    const std::string body =
+        shown_meaning(key) + "; " + expected_text(key) + (key.unit.empty() ? "" : ", " + key.unit);
     std::istringstream words(body);
     int column = 0;
     for (std::string word; words >> word;) {
@@ -142,14 +172,18 @@ std::string config_help(int width) {
 
 std::string config_markdown() {
   std::ostringstream out;
-  out << "# Configuration keys\n\nMade by `voxgrad train --help-config --markdown` from the table that reads the files; do not "
-         "edit by hand.\n\nPrecedence, lowest first: defaults, `--config FILE` (several, later wins), `--set key=value`, "
-         "dedicated options.\n`voxgrad train --print-config` shows every value with its origin. The published files load "
-         "unchanged: Python tags\ncount as plain lists, and `optimizer` may be a list (`[adam, {lr: 0.0002}]`) or a map.\n\n"
+  out << "# Configuration keys\n\nMade by `voxgrad train --help-config --markdown` from the table that reads "
+         "the files; do not "
+         "edit by hand.\n\nPrecedence, lowest first: defaults, `--config FILE` (several, later wins), `--set "
+         "key=value`, "
+         "dedicated options.\n`voxgrad train --print-config` shows every value with its origin. The "
+         "published files load "
+         "unchanged: Python tags\ncount as plain lists, and `optimizer` may be a list (`[adam, {lr: "
+         "0.0002}]`) or a map.\n\n"
          "| key | takes | default | unit | meaning |\n|---|---|---|---|---|\n";
   for (const ConfigKey& key : config_keys())
-    out << "| `" << key.path << "` | " << expected_text(key) << " | " << shown_default(key) << " | " << key.unit << " | "
-        << shown_meaning(key) << " |\n";
+    out << "| `" << key.path << "` | " << expected_text(key) << " | " << shown_default(key) << " | "
+        << key.unit << " | " << shown_meaning(key) << " |\n";
   return out.str();
 }
 

@@ -15,8 +15,8 @@ namespace {
 
 constexpr std::size_t largest_file = std::size_t(1) << 20;
 /// Keys of the StarDist experiments of the published pipeline, which no U-Net file has.
-const std::set<std::string> stardist_keys = {"model-name",   "train-folds", "valid-folds", "samples_pu",
-                                             "basedir",      "random-state", "test-data"};
+const std::set<std::string> stardist_keys = {"model-name", "train-folds",  "valid-folds", "samples_pu",
+                                             "basedir",    "random-state", "test-data"};
 
 std::string kind(const YAML::Node& node) {
   if (node.IsMap()) return "a map";
@@ -29,12 +29,14 @@ std::string kind(const YAML::Node& node) {
 
 class ConfigReader {
  public:
-  ConfigReader(Config& config, std::string name, bool lines) : config_(config), name_(std::move(name)), lines_(lines) {}
+  ConfigReader(Config& config, std::string name, bool lines)
+      : config_(config), name_(std::move(name)), lines_(lines) {}
 
   void read(const std::string& yaml) {
     const YAML::Node root = parse(yaml);
     if (root.IsNull()) return;
-    check<UsageError>(root.IsMap(), where(root), "is ", kind(root), ", but a configuration is a map of keys.");
+    check<UsageError>(root.IsMap(), where(root), "is ", kind(root),
+                      ", but a configuration is a map of keys.");
     for (const auto& pair : root)
       if (pair.first.IsScalar()) refuse_stardist(pair.first);
     read_map(root, "");
@@ -59,14 +61,16 @@ class ConfigReader {
   std::string where(const YAML::Node& node) const { return origin(node) + ": "; }
 
   void refuse_stardist(const YAML::Node& key) const {
-    check<UsageError>(stardist_keys.count(key.Scalar()) == 0, where(key), "key '", key.Scalar(),
-                      "' belongs to a StarDist configuration. StarDist is not built yet; only type unet3d can be trained.");
+    check<UsageError>(
+        stardist_keys.count(key.Scalar()) == 0, where(key), "key '", key.Scalar(),
+        "' belongs to a StarDist configuration. StarDist is not built yet; only type unet3d can be trained.");
   }
 
   void read_map(const YAML::Node& map, const std::string& prefix) {
     std::set<std::string> seen;
     for (const auto& pair : map) {
-      check<UsageError>(pair.first.IsScalar(), where(pair.first), prefix, " has ", kind(pair.first), " as a key.");
+      check<UsageError>(pair.first.IsScalar(), where(pair.first), prefix, " has ", kind(pair.first),
+                        " as a key.");
       const std::string path = prefix + pair.first.Scalar();
       check<UsageError>(seen.insert(path).second, where(pair.first), path, " is given twice.");
       read_entry(path, pair.first, pair.second);
@@ -80,25 +84,29 @@ class ConfigReader {
     const std::string prefix = path.substr(0, path.rfind('.') + 1);
     for (const ConfigKey& key : config_keys()) {
       section = section || key.path.rfind(path + ".", 0) == 0;
-      if (key.path.rfind(prefix, 0) == 0) siblings.push_back(key.path.substr(0, key.path.find('.', prefix.size())));
+      if (key.path.rfind(prefix, 0) == 0)
+        siblings.push_back(key.path.substr(0, key.path.find('.', prefix.size())));
     }
     check<UsageError>(section, where(key_node), "unknown key '", path, "'.", did_you_mean(path, siblings),
                       " All keys: voxgrad train --help-config.");
     if (path == "training_config.optimizer") return read_optimizer(node, path);
-    if (path == "training_config.schedule" && node.IsScalar()) return read_key(*find_key(path + ".name"), node);
+    if (path == "training_config.schedule" && node.IsScalar())
+      return read_key(*find_key(path + ".name"), node);
     if (node.IsNull()) return;
     check<UsageError>(node.IsMap(), where(node), path, " is ", kind(node), " (expected a map of keys).");
     read_map(node, path + ".");
   }
 
-  /// Published as `[adam, {betas: ..., lr: ...}]`, saved by the reference as `{lr: ...}`; a lone name is taken too.
+  /// Published as `[adam, {betas: ..., lr: ...}]`, saved by the reference as `{lr: ...}`; a lone name is
+  /// taken too.
   void read_optimizer(const YAML::Node& node, const std::string& path) {
     const ConfigKey& name = *find_key(path + ".name");
     if (node.IsScalar()) return read_key(name, node);
     if (node.IsMap()) return read_map(node, path + ".");
     const bool list = node.IsSequence() && node.size() >= 1 && node.size() <= 2 && node[0].IsScalar() &&
                       (node.size() == 1 || node[1].IsMap());
-    check<UsageError>(list, where(node), path, " is ", kind(node), " (expected a map such as {name: adam, lr: 0.0002} or a "
+    check<UsageError>(list, where(node), path, " is ", kind(node),
+                      " (expected a map such as {name: adam, lr: 0.0002} or a "
                       "list such as [adam, {lr: 0.0002}]).");
     read_key(name, node[0]);
     if (node.size() == 2) read_map(node[1], path + ".");
@@ -131,7 +139,9 @@ class ConfigReader {
 
 void Config::read_file(const std::string& path) { read_text(app::read_file(path, largest_file), path); }
 
-void Config::read_text(const std::string& yaml, const std::string& name) { ConfigReader(*this, name, true).read(yaml); }
+void Config::read_text(const std::string& yaml, const std::string& name) {
+  ConfigReader(*this, name, true).read(yaml);
+}
 
 void Config::set(const std::string& path, const std::string& yaml, const std::string& origin) {
   std::vector<std::string> paths;

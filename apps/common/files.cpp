@@ -85,8 +85,10 @@ void write_file(const std::string& path, std::string_view content) {
   int error = 0;
   while (written < content.size() && error == 0) {
     const ssize_t n = write(fd, content.data() + written, content.size() - written);
-    if (n >= 0) written += std::size_t(n);
-    else if (errno != EINTR) error = errno;
+    if (n >= 0)
+      written += std::size_t(n);
+    else if (errno != EINTR)
+      error = errno;
   }
   if (close(fd) != 0 && error == 0) error = errno;
   check<FileError>(error == 0, path, ": cannot be written: ", reason(error, path, content.size()), ".");
@@ -102,7 +104,8 @@ std::string read_file(const std::string& path, std::size_t limit) {
   std::vector<char> block(std::size_t(1) << 16);
   while (in.read(block.data(), std::streamsize(block.size())) || in.gcount() > 0) {
     content.append(block.data(), std::size_t(in.gcount()));
-    check<FileError>(content.size() <= limit, path, ": is larger than ", bytes_text(limit), ", which no such file is.");
+    check<FileError>(content.size() <= limit, path, ": is larger than ", bytes_text(limit),
+                     ", which no such file is.");
   }
   check<FileError>(!in.bad(), path, ": reading failed after ", content.size(), " bytes.");
   return content;
@@ -134,7 +137,8 @@ bool natural_less(std::string_view a, std::string_view b) {
 bool has_ending(const std::string& name, const std::vector<std::string>& endings) {
   std::string low = name;
   std::transform(low.begin(), low.end(), low.begin(), [](unsigned char c) { return char(std::tolower(c)); });
-  return std::any_of(endings.begin(), endings.end(), [&low](const std::string& e) { return low.ends_with(e); });
+  return std::any_of(endings.begin(), endings.end(),
+                     [&low](const std::string& e) { return low.ends_with(e); });
 }
 
 namespace {
@@ -156,8 +160,8 @@ std::vector<std::string> lines_of(std::FILE* file) {
   return lines_of(in);
 }
 
-void collect_folder(const fs::path& folder, bool recursive, const std::function<bool(const std::string&)>& accept,
-                    std::vector<Input>& found) {
+void collect_folder(const fs::path& folder, bool recursive,
+                    const std::function<bool(const std::string&)>& accept, std::vector<Input>& found) {
   std::vector<Input> here;
   const auto take = [&](const fs::directory_entry& entry) {
     const std::string name = entry.path().filename().string();
@@ -172,7 +176,8 @@ void collect_folder(const fs::path& folder, bool recursive, const std::function<
   check<FileError>(!error, folder.string(), ": the folder cannot be read (", error.message(), ").");
   check<FileError>(!here.empty(), folder.string(), ": no file of a fitting type in this folder.",
                    recursive ? "" : " Subfolders are searched with --recursive.");
-  std::sort(here.begin(), here.end(), [](const Input& a, const Input& b) { return natural_less(a.path, b.path); });
+  std::sort(here.begin(), here.end(),
+            [](const Input& a, const Input& b) { return natural_less(a.path, b.path); });
   found.insert(found.end(), here.begin(), here.end());
 }
 
@@ -224,8 +229,8 @@ void refuse_output_in_input(const std::string& out, const std::vector<std::strin
 
 void check_space(const std::string& path, std::uint64_t needed) {
   const std::uint64_t free = free_disk(path);
-  check<FileError>(needed <= free, path, ": the disk has too little room (needs ", bytes_text(needed), ", free ",
-                   bytes_text(free), "). Free some space or give another --out.");
+  check<FileError>(needed <= free, path, ": the disk has too little room (needs ", bytes_text(needed),
+                   ", free ", bytes_text(free), "). Free some space or give another --out.");
 }
 
 }  // namespace voxgrad::app

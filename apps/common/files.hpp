@@ -12,8 +12,8 @@
 
 namespace voxgrad::app {
 
-/// A file that appears under its name only when complete: written as a hidden temporary file in the same folder, flushed to
-/// disk and renamed by commit(); removed if commit() is not reached.
+/// A file that appears under its name only when complete: written as a hidden temporary file in the same
+/// folder, flushed to disk and renamed by commit(); removed if commit() is not reached.
 class AtomicFile {
  public:
   explicit AtomicFile(std::string path);  ///< creates missing parent folders
@@ -21,7 +21,9 @@ class AtomicFile {
   AtomicFile(const AtomicFile&) = delete;
   AtomicFile& operator=(const AtomicFile&) = delete;
 
-  const std::string& temporary() const { return temporary_; }  ///< write here (with any library), then commit()
+  const std::string& temporary() const {
+    return temporary_;
+  }  ///< write here (with any library), then commit()
   void commit();
 
  private:
@@ -37,15 +39,17 @@ std::string read_file(const std::string& path, std::size_t limit = std::size_t(1
 /// "movie9" before "movie10": digits compare as numbers.
 bool natural_less(std::string_view a, std::string_view b);
 
-/// One input: where it is and where it stands below the folder it was found in, so that outputs keep the structure.
+/// One input: where it is and where it stands below the folder it was found in, so that outputs keep the
+/// structure.
 struct Input {
   std::string path;      ///< to open
   std::string relative;  ///< path below the given folder; the file name for a file given by name
 };
 
-/// Files, folders (their files, with --recursive those below too), "-" (a list on `standard_input`) and "@list.txt".
-/// `accept` chooses files found in folders by name; files given by name are always taken. Natural order within a folder,
-/// duplicates dropped. FileError names what does not exist, and a folder in which nothing was accepted.
+/// Files, folders (their files, with --recursive those below too), "-" (a list on `standard_input`) and
+/// "@list.txt". `accept` chooses files found in folders by name; files given by name are always taken.
+/// Natural order within a folder, duplicates dropped. FileError names what does not exist, and a folder in
+/// which nothing was accepted.
 std::vector<Input> expand_inputs(const std::vector<std::string>& arguments, bool recursive,
                                  const std::function<bool(const std::string& name)>& accept,
                                  std::FILE* standard_input = stdin);

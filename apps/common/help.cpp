@@ -50,7 +50,8 @@ std::string explanation(const Option& option) {
 }
 
 std::string usage(const Command& command) {
-  return "voxgrad " + command.name + " [OPTIONS]" + (command.usage_inputs.empty() ? "" : " " + command.usage_inputs);
+  return "voxgrad " + command.name + " [OPTIONS]" +
+         (command.usage_inputs.empty() ? "" : " " + command.usage_inputs);
 }
 
 /// Calls f(group, options of it) for every group that has options.
@@ -72,14 +73,16 @@ void each_group(const Command& command, F f) {
 std::string program_help(const std::vector<Command>& commands, int width) {
   width = std::min(width, widest);
   std::ostringstream out;
-  out << wrap("voxgrad: deep learning for 3-D microscopy, from movie to events. One subcommand per job.", width, 0)
+  out << wrap("voxgrad: deep learning for 3-D microscopy, from movie to events. One subcommand per job.",
+              width, 0)
       << "\n\nUsage: voxgrad SUBCOMMAND [OPTIONS] [FILE...]\n\nSubcommands:\n";
   std::size_t longest = 0;
   for (const Command& command : commands) longest = std::max(longest, command.name.size());
   for (const Command& command : commands)
     out << "  " << command.name << std::string(longest - command.name.size() + 2, ' ')
         << wrap(command.summary, width, int(longest) + 4) << "\n";
-  out << "\nvoxgrad help SUBCOMMAND    its options and examples\nvoxgrad --version [--json] version, libraries, "
+  out << "\nvoxgrad help SUBCOMMAND    its options and examples\nvoxgrad --version [--json] version, "
+         "libraries, "
          "kernels\nvoxgrad completion bash    completion file for the shell\n";
   return out.str();
 }
@@ -122,14 +125,17 @@ std::string option_words(const Command& command) {
 std::string bash_completion(const std::vector<Command>& commands) {
   std::ostringstream out;
   out << "# bash completion for voxgrad, made by: voxgrad completion bash\n"
-         "_voxgrad() {\n  local word=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD-1]} options=\n"
+         "_voxgrad() {\n  local word=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD-1]} "
+         "options=\n"
          "  COMPREPLY=()\n  if [ \"$COMP_CWORD\" -eq 1 ]; then\n    mapfile -t COMPREPLY < <(compgen -W '";
   for (const Command& command : commands) out << command.name << " ";
-  out << "help completion --help --version' -- \"$word\")\n    return\n  fi\n  case ${COMP_WORDS[1]} in\n    help) options='";
+  out << "help completion --help --version' -- \"$word\")\n    return\n  fi\n  case ${COMP_WORDS[1]} in\n    "
+         "help) options='";
   for (const Command& command : commands) out << command.name << " ";
   out << "' ;;\n";
   for (const Command& command : commands) {
-    out << "    " << command.name << ")\n      options='" << option_words(command) << "'\n      case $previous in\n";
+    out << "    " << command.name << ")\n      options='" << option_words(command)
+        << "'\n      case $previous in\n";
     for (const Option& option : command.options) {
       if (option.value.empty()) continue;
       std::string names = option.name;
@@ -139,7 +145,8 @@ std::string bash_completion(const std::vector<Command>& commands) {
       } else if (option.value.find('|') != std::string::npos) {
         std::string words = option.value;
         std::replace(words.begin(), words.end(), '|', ' ');
-        out << "        " << names << ") mapfile -t COMPREPLY < <(compgen -W '" << words << "' -- \"$word\"); return ;;\n";
+        out << "        " << names << ") mapfile -t COMPREPLY < <(compgen -W '" << words
+            << "' -- \"$word\"); return ;;\n";
       } else {
         out << "        " << names << ") mapfile -t COMPREPLY < <(compgen -f -- \"$word\"); return ;;\n";
       }
@@ -148,7 +155,8 @@ std::string bash_completion(const std::vector<Command>& commands) {
   }
   out << "    *) ;;\n  esac\n  if [[ $word == -* || ${COMP_WORDS[1]} == help ]]; then\n"
          "    mapfile -t COMPREPLY < <(compgen -W \"$options\" -- \"$word\")\n  else\n"
-         "    mapfile -t COMPREPLY < <(compgen -f -- \"$word\")\n  fi\n}\ncomplete -o filenames -F _voxgrad voxgrad\n";
+         "    mapfile -t COMPREPLY < <(compgen -f -- \"$word\")\n  fi\n}\ncomplete -o filenames -F _voxgrad "
+         "voxgrad\n";
   return out.str();
 }
 
@@ -157,9 +165,12 @@ namespace {
 std::string roff(const std::string& body) {
   std::string out;
   for (const char c : body) {
-    if (c == '-') out += "\\-";
-    else if (c == '\\') out += "\\e";
-    else out += c;
+    if (c == '-')
+      out += "\\-";
+    else if (c == '\\')
+      out += "\\e";
+    else
+      out += c;
   }
   return !out.empty() && (out[0] == '.' || out[0] == '\'') ? "\\&" + out : out;
 }
@@ -167,10 +178,13 @@ std::string roff(const std::string& body) {
 
 std::string man_page(const std::vector<Command>& commands) {
   std::ostringstream out;
-  out << ".TH VOXGRAD 1 \"\" \"voxgrad " << version << "\" \"User Commands\"\n.SH NAME\nvoxgrad \\- deep learning for 3-D "
-         "microscopy, from movie to events\n.SH SYNOPSIS\n.B voxgrad\nSUBCOMMAND [OPTIONS] [FILE...]\n.SH SUBCOMMANDS\n";
+  out << ".TH VOXGRAD 1 \"\" \"voxgrad " << version
+      << "\" \"User Commands\"\n.SH NAME\nvoxgrad \\- deep learning for 3-D "
+         "microscopy, from movie to events\n.SH SYNOPSIS\n.B voxgrad\nSUBCOMMAND [OPTIONS] [FILE...]\n.SH "
+         "SUBCOMMANDS\n";
   for (const Command& command : commands) {
-    out << ".SS " << roff(command.name) << "\n" << roff(command.summary) << "\n.PP\n.B " << roff(usage(command)) << "\n";
+    out << ".SS " << roff(command.name) << "\n"
+        << roff(command.summary) << "\n.PP\n.B " << roff(usage(command)) << "\n";
     each_group(command, [&out](const std::string&, const std::vector<Option>& options) {
       for (const Option& option : options) {
         std::string name = left_column(option);
@@ -182,10 +196,14 @@ std::string man_page(const std::vector<Command>& commands) {
       out << ".PP\n" << roff(example.says) << "\n.PP\n.nf\n" << roff(example.line) << "\n.fi\n";
     if (!command.more.empty()) out << ".PP\n" << roff(command.more) << "\n";
   }
-  out << ".SH EXIT STATUS\n0 success; 2 wrong option, key or value, nothing was written; 1 anything that went wrong with data, "
-         "model or machine; 128 + signal when interrupted.\n.SH ENVIRONMENT\n.TP\n.B VOXGRAD_THREADS\nthreads to use; "
-         "\\-\\-threads goes before it\n.TP\n.B VOXGRAD_DEVICE\ndevice to use; \\-\\-device goes before it\n.TP\n.B "
-         "VOXGRAD_ISA\nforces the CPU kernel set: scalar, avx2 or avx512\n.SH SIGNALS\nINT and TERM stop in order, with a "
+  out << ".SH EXIT STATUS\n0 success; 2 wrong option, key or value, nothing was written; 1 anything that "
+         "went wrong with data, "
+         "model or machine; 128 + signal when interrupted.\n.SH ENVIRONMENT\n.TP\n.B "
+         "VOXGRAD_THREADS\nthreads to use; "
+         "\\-\\-threads goes before it\n.TP\n.B VOXGRAD_DEVICE\ndevice to use; \\-\\-device goes before "
+         "it\n.TP\n.B "
+         "VOXGRAD_ISA\nforces the CPU kernel set: scalar, avx2 or avx512\n.SH SIGNALS\nINT and TERM stop in "
+         "order, with a "
          "checkpoint; a second INT stops at once; USR1 writes a checkpoint.\n";
   return out.str();
 }

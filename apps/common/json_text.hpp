@@ -21,8 +21,7 @@ class JsonValue {
   JsonValue(double value);
   JsonValue(float value) : JsonValue(double(value)) {}
   template <std::integral T>
-    requires(!std::same_as<T, bool>)
-  JsonValue(T value) : text_(std::to_string(value)) {}
+  requires(!std::same_as<T, bool>) JsonValue(T value) : text_(std::to_string(value)) {}
   JsonValue(const char* value) : JsonValue(std::string_view(value)) {}
   JsonValue(const std::string& value) : JsonValue(std::string_view(value)) {}
   JsonValue(std::string_view value);

@@ -20,7 +20,8 @@ Log::~Log() {
 
 void Log::add_file(const std::string& path) {
   std::FILE* file = std::fopen(path.c_str(), "a");
-  check<FileError>(file != nullptr, path, ": cannot be written (", std::strerror(errno), "). Give another log file.");
+  check<FileError>(file != nullptr, path, ": cannot be written (", std::strerror(errno),
+                   "). Give another log file.");
   const std::lock_guard lock(mutex_);
   files_.push_back(file);
 }

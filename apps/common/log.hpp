@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #pragma once
-// Lines for people: standard error, and optionally a file with a time stamp on each line. Safe from several threads.
+// Lines for people: standard error, and optionally a file with a time stamp on each line. Safe from several
+// threads.
 
 #include <cstdio>
 #include <map>
@@ -20,7 +21,8 @@ class Log {
   Log(const Log&) = delete;
   Log& operator=(const Log&) = delete;
 
-  /// Also appends every line to `path`, creating it. FileError if that is impossible. Several files are allowed.
+  /// Also appends every line to `path`, creating it. FileError if that is impossible. Several files are
+  /// allowed.
   void add_file(const std::string& path);
 
   void note(const std::string& line);    ///< normal information; not shown with --quiet, but in the files

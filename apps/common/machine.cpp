@@ -73,7 +73,8 @@ int cgroup_cpus() {
   };
   for (const std::string& folder : cgroup_folders("cpu")) {
     cut(cpus_of_quota(first_line(folder + "/cpu.max")));
-    cut(cpus_of_quota(first_line(folder + "/cpu.cfs_quota_us") + " " + first_line(folder + "/cpu.cfs_period_us")));
+    cut(cpus_of_quota(first_line(folder + "/cpu.cfs_quota_us") + " " +
+                      first_line(folder + "/cpu.cfs_period_us")));
   }
   return cpus;
 }
@@ -81,8 +82,9 @@ int cgroup_cpus() {
 std::uint64_t cgroup_memory_left() {
   std::uint64_t left = no_limit;
   for (const std::string& folder : cgroup_folders("memory"))
-    for (const auto& [limit_name, used_name] : {std::pair("/memory.max", "/memory.current"),
-                                                std::pair("/memory.limit_in_bytes", "/memory.usage_in_bytes")}) {
+    for (const auto& [limit_name, used_name] :
+         {std::pair("/memory.max", "/memory.current"),
+          std::pair("/memory.limit_in_bytes", "/memory.usage_in_bytes")}) {
       const std::uint64_t limit = number_in(folder + limit_name), used = number_in(folder + used_name);
       if (limit != no_limit && used != no_limit) left = std::min(left, limit > used ? limit - used : 0);
     }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #pragma once
-// What this process may use: processors (affinity and cgroup quota), memory (free and cgroup limit), terminal.
+// What this process may use: processors (affinity and cgroup quota), memory (free and cgroup limit),
+// terminal.
 
 #include <cstdint>
 #include <string>

@@ -72,51 +72,78 @@ std::string Arguments::choice(const std::string& name) const {
   std::vector<std::string> words;
   std::istringstream in(row(name).value);
   for (std::string word; std::getline(in, word, '|');) words.push_back(word);
-  check<UsageError>(std::find(words.begin(), words.end(), value) != words.end(), "option ", name, " is '", value,
-                    "' (expected one of ", row(name).value, ").", did_you_mean(value, words));
+  check<UsageError>(std::find(words.begin(), words.end(), value) != words.end(), "option ", name, " is '",
+                    value, "' (expected one of ", row(name).value, ").", did_you_mean(value, words));
   return value;
 }
 
 namespace common {
 
 Option out(const std::string& fallback) {
-  return {.name = "--out", .value = "DIR", .fallback = fallback, .help = "folder for everything that is written",
-          .group = "Output", .aliases = {"-o", "--result-folder"}};
+  return {.name = "--out",
+          .value = "DIR",
+          .fallback = fallback,
+          .help = "folder for everything that is written",
+          .group = "Output",
+          .aliases = {"-o", "--result-folder"}};
 }
 Option overwrite(const std::string& help) { return {.name = "--overwrite", .help = help, .group = "Output"}; }
 Option recursive() {
   return {.name = "--recursive", .help = "look into the subfolders of given folders too", .group = "Data"};
 }
 Option dry_run() {
-  return {.name = "--dry-run", .help = "check everything and print the plan, write nothing", .group = "Output"};
+  return {
+      .name = "--dry-run", .help = "check everything and print the plan, write nothing", .group = "Output"};
 }
 Option seed(const std::string& fallback) {
-  return {.name = "--seed", .value = "INT", .fallback = fallback,
+  return {.name = "--seed",
+          .value = "INT",
+          .fallback = fallback,
           .help = "fixes every random choice: same seed, same machine kind, same build, same bytes",
           .group = "Hardware"};
 }
 Option threads() {
-  return {.name = "--threads", .value = "INT", .help = "threads to use; default: the CPUs this process may use, or "
-          "VOXGRAD_THREADS", .group = "Hardware"};
+  return {.name = "--threads",
+          .value = "INT",
+          .help =
+              "threads to use; default: the CPUs this process may use, or "
+              "VOXGRAD_THREADS",
+          .group = "Hardware"};
 }
 Option device() {
-  return {.name = "--device", .value = "auto|cpu|cuda|cuda:N", .fallback = "auto",
-          .help = "where to compute; default VOXGRAD_DEVICE if set", .group = "Hardware"};
+  return {.name = "--device",
+          .value = "auto|cpu|cuda|cuda:N",
+          .fallback = "auto",
+          .help = "where to compute; default VOXGRAD_DEVICE if set",
+          .group = "Hardware"};
 }
 Option memory() {
-  return {.name = "--memory", .value = "SIZE", .help = "most memory the run may use, as 8G or 512M; default: 80 % of "
-          "what is available", .group = "Hardware"};
+  return {.name = "--memory",
+          .value = "SIZE",
+          .help =
+              "most memory the run may use, as 8G or 512M; default: 80 % of "
+              "what is available",
+          .group = "Hardware"};
 }
 std::vector<Option> messages() {
   return {
       {.name = "--quiet", .help = "errors and warnings only", .group = "Messages", .aliases = {"-q"}},
-      {.name = "--verbose", .help = "more detail, and the messages of other libraries", .group = "Messages",
+      {.name = "--verbose",
+       .help = "more detail, and the messages of other libraries",
+       .group = "Messages",
        .aliases = {"-v"}},
-      {.name = "--progress", .value = "auto|bar|lines|none", .fallback = "auto",
-       .help = "how progress is shown; auto: a bar on a terminal, sparse lines elsewhere", .group = "Messages"},
-      {.name = "--log", .value = "FILE", .help = "add all messages to this file, with time stamps",
+      {.name = "--progress",
+       .value = "auto|bar|lines|none",
+       .fallback = "auto",
+       .help = "how progress is shown; auto: a bar on a terminal, sparse lines elsewhere",
        .group = "Messages"},
-      {.name = "--json", .help = "one JSON object per line on standard output instead of text", .group = "Messages"},
+      {.name = "--log",
+       .value = "FILE",
+       .help = "add all messages to this file, with time stamps",
+       .group = "Messages"},
+      {.name = "--json",
+       .help = "one JSON object per line on standard output instead of text",
+       .group = "Messages"},
       {.name = "--help", .help = "this text", .group = "Messages", .aliases = {"-h"}},
   };
 }
@@ -178,7 +205,8 @@ std::optional<double> parse_real(const std::string& value) {
   std::istringstream in(value);
   in.imbue(std::locale::classic());
   double number = 0;
-  if (value.empty() || std::isspace(static_cast<unsigned char>(value[0])) || !(in >> number) || in.peek() != EOF)
+  if (value.empty() || std::isspace(static_cast<unsigned char>(value[0])) || !(in >> number) ||
+      in.peek() != EOF)
     return std::nullopt;
   return std::isfinite(number) ? std::optional<double>(number) : std::nullopt;
 }
@@ -199,7 +227,8 @@ std::uint64_t parse_bytes(const std::string& value, const std::string& what) {
     ok = power != std::string::npos;
     if (ok) scale = std::pow(1024.0, double(power + 1));
   }
-  check<UsageError>(ok && *number * scale < 1e18, what, " is '", value, "' (expected a size such as 8G, 512M or 1.5T).");
+  check<UsageError>(ok && *number * scale < 1e18, what, " is '", value,
+                    "' (expected a size such as 8G, 512M or 1.5T).");
   return std::uint64_t(*number * scale);
 }
 

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #pragma once
 // The description of a subcommand as a table, and the values a user gave for it.
-// Parsing, help, shell completion and the man page all come from the same table (cli.hpp); nothing here knows the parser.
+// Parsing, help, shell completion and the man page all come from the same table (cli.hpp); nothing here knows
+// the parser.
 
 #include <cstdint>
 #include <initializer_list>
@@ -16,12 +17,13 @@ class Session;
 
 /// One row of a subcommand's table. A row without `value` is a flag.
 struct Option {
-  std::string name = {};      ///< "--learning-rate"
-  std::string value = {};     ///< what it takes, as shown in the help: "FLOAT", "DIR", "auto|cpu"; "" for a flag
+  std::string name = {};   ///< "--learning-rate"
+  std::string value = {};  ///< what it takes, as shown in the help: "FLOAT", "DIR", "auto|cpu"; "" for a flag
   std::string fallback = {};  ///< the default as text, "" for none
   std::string help = {};      ///< one sentence with the unit
   std::string group = {};     ///< Data, Model, Training, Output, Hardware or Messages
-  std::vector<std::string> aliases = {};  ///< "-v" is shown; longer ones are old names that stay valid and hidden
+  std::vector<std::string> aliases =
+      {};  ///< "-v" is shown; longer ones are old names that stay valid and hidden
   bool repeatable = false;
 };
 
@@ -30,19 +32,22 @@ struct Example {
   std::string line, says;
 };
 
-/// The values of one command line. Every accessor names the option, the value and what is allowed in its UsageError.
+/// The values of one command line. Every accessor names the option, the value and what is allowed in its
+/// UsageError.
 class Arguments {
  public:
   explicit Arguments(std::vector<Option> table = {});
 
-  void set(const std::string& name, const std::string& value);  ///< an alias is stored under the option's name
+  void set(const std::string& name,
+           const std::string& value);  ///< an alias is stored under the option's name
   void add_input(const std::string& input) { inputs_.push_back(input); }
 
   bool given(const std::string& name) const;  ///< on the command line, not by default
   bool flag(const std::string& name) const { return given(name); }
   std::string get(const std::string& name) const;  ///< the last value given, or the default
-  std::optional<std::string> maybe(const std::string& name) const;  ///< nothing when neither given nor defaulted
-  std::vector<std::string> list(const std::string& name) const;     ///< all values of a repeatable option
+  std::optional<std::string> maybe(
+      const std::string& name) const;                            ///< nothing when neither given nor defaulted
+  std::vector<std::string> list(const std::string& name) const;  ///< all values of a repeatable option
   std::int64_t integer(const std::string& name, std::int64_t lowest, std::int64_t highest) const;
   double real(const std::string& name, double lowest, double highest) const;
   /// The value if it is one of the words of the table's "a|b|c", else a UsageError with the nearest word.

@@ -60,10 +60,18 @@ bool LineSchedule::due(double seconds, double done, double total) {
   return true;
 }
 
-Progress::Progress(Log& log, ProgressStyle style, Emit emit, std::string stage, std::int64_t total, std::string unit,
-                   std::int64_t start, Clock clock)
-    : log_(log), style_(style), emit_(std::move(emit)), stage_(std::move(stage)), unit_(std::move(unit)), total_(total),
-      start_(start), done_(start), clock_(clock ? std::move(clock) : Clock(steady_seconds)), begin_(clock_()) {
+Progress::Progress(Log& log, ProgressStyle style, Emit emit, std::string stage, std::int64_t total,
+                   std::string unit, std::int64_t start, Clock clock)
+    : log_(log),
+      style_(style),
+      emit_(std::move(emit)),
+      stage_(std::move(stage)),
+      unit_(std::move(unit)),
+      total_(total),
+      start_(start),
+      done_(start),
+      clock_(clock ? std::move(clock) : Clock(steady_seconds)),
+      begin_(clock_()) {
   rate_.mark(begin_, double(start_));
   if (emit_) emit_("stage", {{"stage", stage_}, {"total", total_}, {"unit", unit_}, {"start", start_}});
   if (style_ == ProgressStyle::bar) {
@@ -104,7 +112,8 @@ void Progress::update(std::int64_t done, const std::function<Fields()>& fields) 
   done_ = done;
   rate_.mark(now, double(done));
   const bool draw = style_ == ProgressStyle::bar && (drawn_ < 0 || now - drawn_ >= redraw_seconds);
-  const bool say = style_ == ProgressStyle::lines && schedule_.due(now - begin_, double(done - start_), double(total_ - start_));
+  const bool say = style_ == ProgressStyle::lines &&
+                   schedule_.due(now - begin_, double(done - start_), double(total_ - start_));
   const bool event = emit_ && (emitted_ < 0 || now - emitted_ >= event_seconds);
   if (!draw && !say && !event) return;
   fields_ = fields();
@@ -118,9 +127,13 @@ void Progress::update(std::int64_t done, const std::function<Fields()>& fields) 
   if (say) log_.note(line(now));
   if (event) {
     emitted_ = now;
-    Fields all = {{"stage", stage_}, {"done", done_}, {"total", total_}, {"per_second", rate_.per_second()},
+    Fields all = {{"stage", stage_},
+                  {"done", done_},
+                  {"total", total_},
+                  {"per_second", rate_.per_second()},
                   {"eta_seconds", rate_.per_second() > 0 && total_ > 0
-                                      ? JsonValue(double(total_ - done_) / rate_.per_second()) : JsonValue::null()}};
+                                      ? JsonValue(double(total_ - done_) / rate_.per_second())
+                                      : JsonValue::null()}};
     all.insert(all.end(), fields_.begin(), fields_.end());
     emit_("progress", all);
   }

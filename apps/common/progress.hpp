@@ -40,7 +40,8 @@ class Progress {
   using Emit = std::function<void(const std::string& event, const Fields&)>;
   using Clock = std::function<double()>;  ///< seconds, increasing
 
-  /// `total` 0 means unknown. `unit` is a plural word: "steps", "patches". `start` is where a resumed stage goes on.
+  /// `total` 0 means unknown. `unit` is a plural word: "steps", "patches". `start` is where a resumed stage
+  /// goes on.
   Progress(Log& log, ProgressStyle style, Emit emit, std::string stage, std::int64_t total, std::string unit,
            std::int64_t start = 0, Clock clock = {});
   ~Progress();

@@ -70,9 +70,10 @@ class TopLevel {
 
  private:
   [[noreturn]] void fail(const std::string& wanted) const {
-    const std::string found = at_ < text_.size() ? "'" + std::string(1, text_[at_]) + "'" : "the end of the file";
-    throw FileError(voxgrad::text(path_, ": is not a samples file (expected ", wanted, " at byte ", at_, ", found ", found,
-                                  ")."));
+    const std::string found =
+        at_ < text_.size() ? "'" + std::string(1, text_[at_]) + "'" : "the end of the file";
+    throw FileError(voxgrad::text(path_, ": is not a samples file (expected ", wanted, " at byte ", at_,
+                                  ", found ", found, ")."));
   }
   char peek() {
     while (at_ < text_.size() && std::strchr(" \t\r\n", text_[at_])) ++at_;
@@ -128,7 +129,8 @@ class EntryReader : public nlohmann::json_sax<nlohmann::json> {
     for (int fold = 0; fold < 2; ++fold) {
       std::vector<data::Sample>& to = fold == 0 ? out.train : out.valid;
       to = std::move(lists_[0][fold]);
-      to.insert(to.end(), std::make_move_iterator(lists_[1][fold].begin()), std::make_move_iterator(lists_[1][fold].end()));
+      to.insert(to.end(), std::make_move_iterator(lists_[1][fold].begin()),
+                std::make_move_iterator(lists_[1][fold].end()));
     }
     return out;
   }
@@ -182,7 +184,9 @@ class EntryReader : public nlohmann::json_sax<nlohmann::json> {
   bool number_unsigned(std::uint64_t value) override {
     return number(value > std::uint64_t(INT64_MAX) ? -1 : std::int64_t(value));
   }
-  bool number_float(double, const std::string& text) override { return need(false, "'" + text + "' is not an integer"); }
+  bool number_float(double, const std::string& text) override {
+    return need(false, "'" + text + "' is not an integer");
+  }
   bool null() override { return need(false, "null where a value is needed"); }
   bool boolean(bool) override { return need(false, "true or false where a value is needed"); }
   bool binary(nlohmann::json::binary_t&) override { return need(false, "binary data"); }
@@ -221,8 +225,8 @@ class EntryReader : public nlohmann::json_sax<nlohmann::json> {
     if (ok) return true;
     std::string place = where_;
     if (depth_ >= 3)
-      place += text(", ", class_ == 0 ? "positive" : "negative", ", ", fold_ == 0 ? "train" : "valid", ", entry ",
-                    lists_[class_][fold_].size());
+      place += text(", ", class_ == 0 ? "positive" : "negative", ", ", fold_ == 0 ? "train" : "valid",
+                    ", entry ", lists_[class_][fold_].size());
     throw FileError(place + ": " + problem + ".");
   }
 
@@ -236,7 +240,8 @@ class EntryReader : public nlohmann::json_sax<nlohmann::json> {
 std::string found_names(const std::vector<std::pair<std::string, std::string_view>>& entries) {
   constexpr std::size_t most = 12;
   std::string out;
-  for (std::size_t i = 0; i < std::min(most, entries.size()); ++i) out += (i ? ", '" : "'") + entries[i].first + "'";
+  for (std::size_t i = 0; i < std::min(most, entries.size()); ++i)
+    out += (i ? ", '" : "'") + entries[i].first + "'";
   if (entries.size() > most) out += text(" and ", entries.size() - most, " more");
   return out.empty() ? "nothing" : out;
 }
@@ -252,8 +257,8 @@ void append_list(std::string& out, const std::vector<data::Sample>& samples, boo
     if (positive)
       out += ", \"event-id\": " + std::to_string(sample.row) + "}";
     else
-      out += ", \"coord\": [" + std::to_string(sample.coord[0]) + ", " + std::to_string(sample.coord[1]) + ", " +
-             std::to_string(sample.coord[2]) + "]}";
+      out += ", \"coord\": [" + std::to_string(sample.coord[0]) + ", " + std::to_string(sample.coord[1]) +
+             ", " + std::to_string(sample.coord[2]) + "]}";
   }
   out += "]";
 }
@@ -270,7 +275,8 @@ std::vector<std::string> samples_keys(const std::string& path) {
 SampleLists read_samples(const std::string& path, const std::string& key) {
   const Mapped file(path);
   const auto entries = TopLevel(path, file.text()).entries();
-  const auto found = std::find_if(entries.begin(), entries.end(), [&key](const auto& entry) { return entry.first == key; });
+  const auto found =
+      std::find_if(entries.begin(), entries.end(), [&key](const auto& entry) { return entry.first == key; });
   check<FileError>(found != entries.end(), path, ": has no list '", key, "'. Found: ", found_names(entries),
                    ". Set training_config.samples_pu.positive and unlabeled to one of these.");
   EntryReader reader(text(path, ": ", key));

@@ -39,7 +39,8 @@ std::string choose_device(const Arguments& arguments, std::string& reason) {
   const bool from_environment = !arguments.given("--device") && environment && *environment;
   const std::string wanted = from_environment ? environment : arguments.get("--device");
   const std::string where = from_environment ? "VOXGRAD_DEVICE=" : "--device ";
-  const bool cuda = wanted == "cuda" || (wanted.rfind("cuda:", 0) == 0 && parse_integer(wanted.substr(5)).value_or(-1) >= 0);
+  const bool cuda = wanted == "cuda" ||
+                    (wanted.rfind("cuda:", 0) == 0 && parse_integer(wanted.substr(5)).value_or(-1) >= 0);
   check<UsageError>(cuda || wanted == "auto" || wanted == "cpu", where, wanted,
                     ": unknown device (expected auto, cpu, cuda or cuda:N).");
   check<DeviceError>(!cuda, where, wanted, ": this program was built without CUDA. Use --device cpu.");
@@ -59,7 +60,8 @@ ProgressStyle choose_style(const std::string& word, bool terminal, Log::Level le
 Session::Session(const std::string& command, const std::string& command_line, const Arguments& arguments,
                  std::FILE* out, std::FILE* err)
     : command_(command), command_line_(command_line), out_(out) {
-  check<UsageError>(!(arguments.flag("--quiet") && arguments.flag("--verbose")), "--quiet and --verbose exclude each other.");
+  check<UsageError>(!(arguments.flag("--quiet") && arguments.flag("--verbose")),
+                    "--quiet and --verbose exclude each other.");
   const char* term = std::getenv("TERM");
   const bool terminal = isatty(fileno(err)) == 1 && term && std::string(term) != "dumb";
   const Log::Level level = arguments.flag("--quiet")     ? Log::Level::quiet
@@ -77,9 +79,13 @@ Session::Session(const std::string& command, const std::string& command_line, co
                 : available_memory() / 10 * 8;
   if (has(arguments, "--seed") && arguments.maybe("--seed"))
     seed_ = std::uint64_t(arguments.integer("--seed", 0, std::int64_t(1) << 53));
-  emit("start", {{"command", command_}, {"command_line", command_line_}, {"version", voxgrad::version},
-                 {"threads", threads_}, {"device", device_}});
-  if (!device_reason_.empty()) detail("device " + device_ + " (" + device_reason_ + "), " + std::to_string(threads_) + " threads");
+  emit("start", {{"command", command_},
+                 {"command_line", command_line_},
+                 {"version", voxgrad::version},
+                 {"threads", threads_},
+                 {"device", device_}});
+  if (!device_reason_.empty())
+    detail("device " + device_ + " (" + device_reason_ + "), " + std::to_string(threads_) + " threads");
 }
 
 void Session::print(const std::string& line) {

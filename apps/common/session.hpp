@@ -17,8 +17,8 @@
 
 namespace voxgrad::app {
 
-/// Standard output carries results only; everything else goes to standard error. With --json, standard output is one
-/// JSON object per line (docs/json.md), the last one `result` or `error` with `exit_code`.
+/// Standard output carries results only; everything else goes to standard error. With --json, standard output
+/// is one JSON object per line (docs/json.md), the last one `result` or `error` with `exit_code`.
 class Session {
  public:
   /// Reads the common options that the command's table has. `command_line` is what the user typed.
@@ -38,7 +38,8 @@ class Session {
   void result(const std::string& key, const JsonValue& value);
   /// One JSON line of the given event; nothing without --json.
   void emit(const std::string& event, const Fields& fields);
-  /// Starts a stage: `auto p = session.stage("train", 100000, "steps");` then p->update(done, {{"loss", 0.01}}).
+  /// Starts a stage: `auto p = session.stage("train", 100000, "steps");` then p->update(done, {{"loss",
+  /// 0.01}}).
   std::unique_ptr<Progress> stage(const std::string& name, std::int64_t total, const std::string& unit,
                                   std::int64_t start = 0);
   /// Also keeps the log in `path` (appended), with command line, version, machine and device at the top.
@@ -53,13 +54,14 @@ class Session {
   void check_stop() const;  ///< throws Interrupted after INT or TERM
 
   // Machine.
-  int threads() const { return threads_; }                  ///< --threads, VOXGRAD_THREADS or usable_cpus()
-  std::uint64_t memory_limit() const { return memory_; }    ///< --memory or 80 % of what is available, bytes
-  const std::string& device() const { return device_; }     ///< "cpu"
+  int threads() const { return threads_; }                ///< --threads, VOXGRAD_THREADS or usable_cpus()
+  std::uint64_t memory_limit() const { return memory_; }  ///< --memory or 80 % of what is available, bytes
+  const std::string& device() const { return device_; }   ///< "cpu"
   std::optional<std::uint64_t> seed() const { return seed_; }  ///< --seed if the table has it
   bool dry_run() const { return dry_run_; }
 
-  /// The closing lines: repeated warnings, then with --json the `result` or `error` event. `message` is "" on success.
+  /// The closing lines: repeated warnings, then with --json the `result` or `error` event. `message` is "" on
+  /// success.
   void close(int exit_code, const std::string& message);
 
  private:

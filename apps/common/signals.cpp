@@ -37,7 +37,8 @@ void install_signal_handlers() {
   sigaction(SIGTERM, &action, nullptr);
   action.sa_handler = on_checkpoint;
   sigaction(SIGUSR1, &action, nullptr);
-  // A reader that went away (`voxgrad inspect f | head`) ends the program quietly, which is the default of SIGPIPE.
+  // A reader that went away (`voxgrad inspect f | head`) ends the program quietly, which is the default of
+  // SIGPIPE.
 }
 
 int stop_signal() { return stop; }

@@ -10,7 +10,8 @@ void install_signal_handlers();
 int stop_signal();
 /// True once after each USR1.
 bool take_checkpoint_request();
-/// Text written to standard error by the handler before a second INT ends the program (the terminal's cursor); static text only.
+/// Text written to standard error by the handler before a second INT ends the program (the terminal's
+/// cursor); static text only.
 void set_terminal_restore(const char* text);
 /// Forgets requests (for tests).
 void reset_signals();

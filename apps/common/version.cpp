@@ -21,14 +21,20 @@ std::string version_text(bool json) {
     list += (list.empty() ? "" : ", ") + name + " " + number;
   }
   if (json)
-    return json_object({{"name", "voxgrad"}, {"version", version}, {"commit", commit}, {"build_type", build_type},
-                        {"compiler", build_compiler}, {"libraries", libraries}, {"cpu_kernels", name(current_isa())}, {"cuda_built", build_cuda},
-                        {"machine", machine_kind()}}) + "\n";
+    return json_object({{"name", "voxgrad"},
+                        {"version", version},
+                        {"commit", commit},
+                        {"build_type", build_type},
+                        {"compiler", build_compiler},
+                        {"libraries", libraries},
+                        {"cpu_kernels", name(current_isa())},
+                        {"cuda_built", build_cuda},
+                        {"machine", machine_kind()}}) +
+           "\n";
   std::ostringstream out;
-  out << "voxgrad " << version << (commit.empty() ? "" : " (" + commit + ")") << "\nbuild:     " << build_type << ", "
-      << build_compiler << "\nlibraries: " << list << "\nkernels:   " << name(current_isa())
-      << "\nCUDA:      " << (build_cuda ? "built" : "not built")
-      << "\nmachine:   " << machine_kind() << "\n";
+  out << "voxgrad " << version << (commit.empty() ? "" : " (" + commit + ")") << "\nbuild:     " << build_type
+      << ", " << build_compiler << "\nlibraries: " << list << "\nkernels:   " << name(current_isa())
+      << "\nCUDA:      " << (build_cuda ? "built" : "not built") << "\nmachine:   " << machine_kind() << "\n";
   return out.str();
 }
 

@@ -18,14 +18,24 @@ Command sample() {
   return with_messages({.name = "train",
                         .summary = "Trains a network.",
                         .usage_inputs = "FILE...",
-                        .options = {{.name = "--batch-size", .value = "INT", .fallback = "8", .help = "crops per step",
+                        .options = {{.name = "--batch-size",
+                                     .value = "INT",
+                                     .fallback = "8",
+                                     .help = "crops per step",
                                      .group = "Training"},
-                                    {.name = "--data", .value = "DIR", .help = "where the movies are", .group = "Data",
+                                    {.name = "--data",
+                                     .value = "DIR",
+                                     .help = "where the movies are",
+                                     .group = "Data",
                                      .aliases = {"-d", "--data-folder"}},
-                                    {.name = "--set", .value = "KEY=VALUE", .help = "one value", .group = "Training",
+                                    {.name = "--set",
+                                     .value = "KEY=VALUE",
+                                     .help = "one value",
+                                     .group = "Training",
                                      .repeatable = true},
                                     {.name = "--flip", .help = "mirror crops", .group = "Training"},
-                                    common::seed(), common::out()},
+                                    common::seed(),
+                                    common::out()},
                         .examples = {{"voxgrad train movie.tif", "Trains on one movie."}},
                         .more = "docs/train.md"});
 }
@@ -37,8 +47,8 @@ std::string refusal(const std::vector<std::string>& words) {
 }  // namespace
 
 TEST_CASE("options, flags, inputs and aliases in any order") {
-  const Arguments a = parse_arguments(
-      sample(), {"one.tif", "--batch-size", "4", "two.tif", "--flip", "--set", "a=1", "--set=b=2", "-d", "x", "-"});
+  const Arguments a = parse_arguments(sample(), {"one.tif", "--batch-size", "4", "two.tif", "--flip", "--set",
+                                                 "a=1", "--set=b=2", "-d", "x", "-"});
   CHECK(a.inputs() == std::vector<std::string>{"one.tif", "two.tif", "-"});
   CHECK(a.get("--batch-size") == "4");
   CHECK(a.flag("--flip"));
@@ -54,7 +64,8 @@ TEST_CASE("options, flags, inputs and aliases in any order") {
 }
 
 TEST_CASE("a misspelled option in front of an input is named, not the input") {
-  CHECK(refusal({"--bach-size", "3", "movie.tif"}) == "unknown option '--bach-size'. Did you mean '--batch-size'?");
+  CHECK(refusal({"--bach-size", "3", "movie.tif"}) ==
+        "unknown option '--bach-size'. Did you mean '--batch-size'?");
   CHECK(refusal({"--bach-size=3"}) == "unknown option '--bach-size'. Did you mean '--batch-size'?");
   CHECK(refusal({"--completely-else"}) == "unknown option '--completely-else'.");
   CHECK(refusal({"-x"}) == "unknown option '-x'.");
@@ -66,8 +77,9 @@ TEST_CASE("missing and superfluous values are named") {
   CHECK(refusal({"--flip=yes"}) == "option --flip takes no value (found 'yes').");
   Command without = sample();
   without.usage_inputs = "";
-  CHECK(message_of<UsageError>([&] { parse_arguments(without, {"--flip", "movie.tif"}); }) ==
-        "takes no input files (found 'movie.tif').");
+  CHECK(message_of<UsageError>([&] {
+          parse_arguments(without, {"--flip", "movie.tif"});
+        }) == "takes no input files (found 'movie.tif').");
 }
 
 TEST_CASE("the help shows groups, defaults and examples within the width, and hides old names") {
@@ -101,6 +113,7 @@ TEST_CASE("--version as text and as one line of JSON") {
   CHECK(version_text(false).rfind("voxgrad ", 0) == 0);
   const std::string json = version_text(true);
   CHECK(json.find('\n') == json.size() - 1);
-  for (const char* key : {"version", "commit", "build_type", "compiler", "libraries", "cpu_kernels", "cuda_built"})
+  for (const char* key :
+       {"version", "commit", "build_type", "compiler", "libraries", "cpu_kernels", "cuda_built"})
     CHECK(json.find("\"" + std::string(key) + "\": ") != std::string::npos);
 }

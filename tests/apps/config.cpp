@@ -118,12 +118,15 @@ TEST_CASE("the forms an optimizer may take") {
   CHECK(lr("[sgd]").name == "sgd");
   CHECK(lr("adamw").name == "adamw");
   CHECK(refusal("training_config:\n  optimizer: [adam, 0.1]") ==
-        "e.yaml:2: training_config.optimizer is a list (expected a map such as {name: adam, lr: 0.0002} or a list such as "
+        "e.yaml:2: training_config.optimizer is a list (expected a map such as {name: adam, lr: 0.0002} or a "
+        "list such as "
         "[adam, {lr: 0.0002}]).");
   CHECK(refusal("training_config:\n  optimizer: adma") ==
-        "e.yaml:2: training_config.optimizer.name is 'adma' (expected one of adam, adamw, sgd). Did you mean 'adam'?");
+        "e.yaml:2: training_config.optimizer.name is 'adma' (expected one of adam, adamw, sgd). Did you mean "
+        "'adam'?");
   CHECK(refusal("training_config:\n  optimizer: [adam, {betas: [0.9]}]") ==
-        "e.yaml:2: training_config.optimizer.betas has 1 entries (expected a list of two numbers from 0 to 0.9999999).");
+        "e.yaml:2: training_config.optimizer.betas has 1 entries (expected a list of two numbers from 0 to "
+        "0.9999999).");
 }
 
 TEST_CASE("bad values name the line, the key, what was found and what is allowed") {
@@ -143,28 +146,33 @@ TEST_CASE("bad values name the line, the key, what was found and what is allowed
         "e.yaml:1: training_config.train_folds has 0 entries (expected a list of texts).");
   CHECK(refusal("training_config: 8") == "e.yaml:1: training_config is '8' (expected a map of keys).");
   CHECK(refusal("- seed") == "e.yaml:1: is a list, but a configuration is a map of keys.");
-  CHECK(refusal("seed: [1") .rfind("e.yaml:", 0) == 0);
+  CHECK(refusal("seed: [1").rfind("e.yaml:", 0) == 0);
   CHECK(refusal("seed: [1").find(": is not valid YAML (") != std::string::npos);
 }
 
 TEST_CASE("unknown keys are errors with a suggestion, repeated keys are errors") {
-  CHECK(refusal("sede: 4") == "e.yaml:1: unknown key 'sede'. Did you mean 'seed'? All keys: voxgrad train --help-config.");
+  CHECK(refusal("sede: 4") ==
+        "e.yaml:1: unknown key 'sede'. Did you mean 'seed'? All keys: voxgrad train --help-config.");
   CHECK(refusal("training_config:\n  bach_size: 4") ==
-        "e.yaml:2: unknown key 'training_config.bach_size'. Did you mean 'training_config.batch_size'? All keys: voxgrad "
+        "e.yaml:2: unknown key 'training_config.bach_size'. Did you mean 'training_config.batch_size'? All "
+        "keys: voxgrad "
         "train --help-config.");
   CHECK(refusal("seed: 1\nseed: 2") == "e.yaml:2: seed is given twice.");
 }
 
 TEST_CASE("a StarDist configuration is recognised") {
-  for (const char* key : {"model-name: x", "train-folds: [train]", "samples_pu: {path: x}", "random-state: 3"})
-    CHECK(refusal(key).find("belongs to a StarDist configuration. StarDist is not built yet") != std::string::npos);
+  for (const char* key :
+       {"model-name: x", "train-folds: [train]", "samples_pu: {path: x}", "random-state: 3"})
+    CHECK(refusal(key).find("belongs to a StarDist configuration. StarDist is not built yet") !=
+          std::string::npos);
   CHECK(refusal("type: stardist3d") ==
         "e.yaml:1: type is 'stardist3d'. StarDist is not built yet; only type unet3d can be trained.");
 }
 
 TEST_CASE("checks across keys") {
   CHECK(refusal("training_config: {patch_size: 48}") ==
-        "e.yaml:1: training_config.patch_size is 48 (expected a multiple of 32, because the network halves its input 5 "
+        "e.yaml:1: training_config.patch_size is 48 (expected a multiple of 32, because the network halves "
+        "its input 5 "
         "times).");
   CHECK(refusal("training_config: {crop_size: 16}") ==
         "e.yaml:1: training_config.crop_size is 16 (expected at least patch_size, 32).");
@@ -182,7 +190,8 @@ TEST_CASE("later sources win, and each value knows where it came from") {
   CHECK(config.origin("training_config.batch_size") == "--set training_config.batch_size=16");
   CHECK(config.integer("training_config.num_steps") == 20);
   CHECK(!config.given("training_config.flip"));
-  CHECK(config.yaml(true).find("  batch_size: 16  # --set training_config.batch_size=16\n") != std::string::npos);
+  CHECK(config.yaml(true).find("  batch_size: 16  # --set training_config.batch_size=16\n") !=
+        std::string::npos);
   CHECK(config.yaml(true).find("  flip: true  # default\n") != std::string::npos);
 }
 
@@ -194,7 +203,8 @@ TEST_CASE("--set takes lists and names itself in errors") {
   CHECK(set("training_config.batch_size") ==
         "--set training_config.batch_size: has no '='. Write --set training_config.batch_size=8.");
   CHECK(set("seed=x") == "--set seed=x: seed is 'x' (expected an integer from 0 to 9007199254740992).");
-  CHECK(set("sed=1") == "--set sed=1: unknown key 'sed'. Did you mean 'seed'? All keys: voxgrad train --help-config.");
+  CHECK(set("sed=1") ==
+        "--set sed=1: unknown key 'sed'. Did you mean 'seed'? All keys: voxgrad train --help-config.");
 }
 
 TEST_CASE("what is written reads back as the same configuration, sorted as the reference sorts") {
@@ -209,7 +219,8 @@ TEST_CASE("what is written reads back as the same configuration, sorted as the r
   CHECK(yaml.find("dataset:") < yaml.find("model_config:\n"));
   CHECK(yaml.find("model_config:\n") < yaml.find("seed:"));
   CHECK(yaml.find("seed:") < yaml.find("training_config:\n"));
-  CHECK(yaml.find("  optimizer:\n    betas: [0.9, 0.999]\n    eps: 1e-08\n    lr: 0.0002\n") != std::string::npos);
+  CHECK(yaml.find("  optimizer:\n    betas: [0.9, 0.999]\n    eps: 1e-08\n    lr: 0.0002\n") !=
+        std::string::npos);
 }
 
 TEST_CASE("every key is explained") {

@@ -54,8 +54,11 @@ TEST_CASE("what cannot be written or read is named") {
   write_file(scratch.file("plain"), "x");
   CHECK(message_of<FileError>([&] { write_file(scratch.folder(), "x"); }) ==
         scratch.folder() + ": is a folder, so no file can be written there.");
-  CHECK(message_of<FileError>([&] { write_file(scratch.file("plain/below"), "x"); }).find(scratch.file("plain")) == 0);
-  CHECK(message_of<FileError>([&] { read_file(scratch.file("none")); }) == scratch.file("none") + ": no such file.");
+  CHECK(message_of<FileError>([&] {
+          write_file(scratch.file("plain/below"), "x");
+        }).find(scratch.file("plain")) == 0);
+  CHECK(message_of<FileError>([&] { read_file(scratch.file("none")); }) ==
+        scratch.file("none") + ": no such file.");
   CHECK(message_of<FileError>([&] { read_file(scratch.folder()); }) ==
         scratch.folder() + ": is a folder, but a file is needed.");
   CHECK(message_of<FileError>([&] { read_file(scratch.file("plain"), 0); }) ==
@@ -69,8 +72,8 @@ TEST_CASE("what cannot be written or read is named") {
 TEST_CASE("a full disk is reported before a long run, with both amounts") {
   const Scratch scratch;
   check_space(scratch.file("not/yet/there"), 1);
-  const std::string message =
-      message_of<FileError>([&] { check_space(scratch.folder(), std::numeric_limits<std::uint64_t>::max() - 1); });
+  const std::string message = message_of<FileError>(
+      [&] { check_space(scratch.folder(), std::numeric_limits<std::uint64_t>::max() - 1); });
   CHECK(message.find(scratch.folder() + ": the disk has too little room (needs 16384.0 PB, free ") == 0);
 }
 
@@ -88,17 +91,21 @@ TEST_CASE("natural order") {
 
 TEST_CASE("inputs: files, folders, lists, in natural order without repetition") {
   const Scratch scratch;
-  for (const char* name : {"d/m10.tif", "d/m9.TIF", "d/notes.txt", "d/.hidden.tif", "d/sub/deep.tiff", "other.dat"})
+  for (const char* name :
+       {"d/m10.tif", "d/m9.TIF", "d/notes.txt", "d/.hidden.tif", "d/sub/deep.tiff", "other.dat"})
     write_file(scratch.file(name), "x");
   const auto expand = [&](const std::vector<std::string>& names, bool recursive) {
     return expand_inputs(names, recursive, tiff);
   };
   CHECK(relatives(expand({scratch.file("d")}, false)) == std::vector<std::string>{"m9.TIF", "m10.tif"});
-  CHECK(relatives(expand({scratch.file("d")}, true)) == std::vector<std::string>{"m9.TIF", "m10.tif", "sub/deep.tiff"});
+  CHECK(relatives(expand({scratch.file("d")}, true)) ==
+        std::vector<std::string>{"m9.TIF", "m10.tif", "sub/deep.tiff"});
   CHECK(relatives(expand({scratch.file("other.dat"), scratch.file("d/../other.dat")}, false)) ==
         std::vector<std::string>{"other.dat"});
-  write_file(scratch.file("list.txt"), scratch.file("d/m10.tif") + "\r\n\n" + scratch.file("other.dat") + "\n");
-  CHECK(relatives(expand({"@" + scratch.file("list.txt")}, false)) == std::vector<std::string>{"m10.tif", "other.dat"});
+  write_file(scratch.file("list.txt"),
+             scratch.file("d/m10.tif") + "\r\n\n" + scratch.file("other.dat") + "\n");
+  CHECK(relatives(expand({"@" + scratch.file("list.txt")}, false)) ==
+        std::vector<std::string>{"m10.tif", "other.dat"});
   std::FILE* pipe = std::tmpfile();
   std::fputs((scratch.file("d/m9.TIF") + "\n").c_str(), pipe);
   std::rewind(pipe);
@@ -115,8 +122,10 @@ TEST_CASE("inputs that are not there are named") {
   CHECK(refuse("no-such.tif", false) == "no-such.tif: no such file or folder.");
   CHECK(refuse("@no-such.txt", false) == "no-such.txt: no such file.");
   CHECK(refuse(scratch.file("empty"), false) ==
-        scratch.file("empty") + ": no file of a fitting type in this folder. Subfolders are searched with --recursive.");
-  CHECK(refuse(scratch.file("empty"), true) == scratch.file("empty") + ": no file of a fitting type in this folder.");
+        scratch.file("empty") +
+            ": no file of a fitting type in this folder. Subfolders are searched with --recursive.");
+  CHECK(refuse(scratch.file("empty"), true) ==
+        scratch.file("empty") + ": no file of a fitting type in this folder.");
 }
 
 TEST_CASE("results never go into an input folder") {
@@ -125,9 +134,9 @@ TEST_CASE("results never go into an input folder") {
   const auto refuse = [&](const std::string& out) {
     return message_of<UsageError>([&] { refuse_output_in_input(out, {scratch.file("in")}); });
   };
-  CHECK(refuse(scratch.file("in/results")) == "--out " + scratch.file("in/results") + " lies inside the input folder " +
-                                                  scratch.file("in") +
-                                                  ". Results never go among the inputs; give another folder.");
+  CHECK(refuse(scratch.file("in/results")) ==
+        "--out " + scratch.file("in/results") + " lies inside the input folder " + scratch.file("in") +
+            ". Results never go among the inputs; give another folder.");
   CHECK(refuse(scratch.file("in")).find("lies inside") != std::string::npos);
   CHECK(refuse(scratch.file("input-not")) == "(nothing thrown)");
   CHECK(refuse(scratch.file("out")) == "(nothing thrown)");

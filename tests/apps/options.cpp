@@ -54,16 +54,19 @@ TEST_CASE("bad values are usage errors that say what is allowed") {
   arguments.set("--mode", "fats");
   CHECK(message_of<UsageError>([&] { arguments.choice("--mode"); }) ==
         "option --mode is 'fats' (expected one of full|fast). Did you mean 'fast'?");
-  CHECK(message_of<Error>([&] { arguments.get("--nothing"); }) == "option --nothing is not in this subcommand's table");
+  CHECK(message_of<Error>([&] { arguments.get("--nothing"); }) ==
+        "option --nothing is not in this subcommand's table");
 }
 
 TEST_CASE("numbers are read whole and whatever the locale") {
   CHECK(parse_real("2e-4") == 2e-4);
   CHECK(parse_real("-0.5") == -0.5);
-  for (const char* bad : {"", "1,5", "1.5 ", " 1", "inf", "1e999", "0x10"}) CHECK(!parse_real(bad).has_value());
+  for (const char* bad : {"", "1,5", "1.5 ", " 1", "inf", "1e999", "0x10"})
+    CHECK(!parse_real(bad).has_value());
   CHECK(parse_integer("+12") == 12);
   CHECK(parse_integer("-7") == -7);
-  for (const char* bad : {"", "+", "-", "+-1", "1e3", "99999999999999999999"}) CHECK(!parse_integer(bad).has_value());
+  for (const char* bad : {"", "+", "-", "+-1", "1e3", "99999999999999999999"})
+    CHECK(!parse_integer(bad).has_value());
 }
 
 TEST_CASE("sizes of memory") {

@@ -29,8 +29,10 @@ class Captured {
     std::vector<std::string> out(1);
     std::rewind(file_);
     for (int c; (c = std::fgetc(file_)) != EOF;) {
-      if (c == '\n') out.emplace_back();
-      else out.back() += char(c);
+      if (c == '\n')
+        out.emplace_back();
+      else
+        out.back() += char(c);
     }
     if (out.back().empty()) out.pop_back();
     return out;
@@ -41,12 +43,15 @@ class Captured {
 };
 
 Arguments given(const std::vector<std::string>& words) {
-  return parse_arguments(with_messages({.name = "test", .options = {common::threads(), common::device(), common::memory(),
-                                                                    common::seed("7"), common::dry_run()}}),
+  return parse_arguments(with_messages({.name = "test",
+                                        .options = {common::threads(), common::device(), common::memory(),
+                                                    common::seed("7"), common::dry_run()}}),
                          words);
 }
 
-bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+bool contains(const std::string& text, const std::string& part) {
+  return text.find(part) != std::string::npos;
+}
 
 }  // namespace
 
@@ -115,7 +120,8 @@ TEST_CASE("threads, memory, seed and device") {
   const auto make = [](const std::vector<std::string>& words) {
     Captured out, err;
     const Session session("test", "", given(words), out.file(), err.file());
-    return std::tuple(session.threads(), session.memory_limit(), session.seed(), session.device(), session.dry_run());
+    return std::tuple(session.threads(), session.memory_limit(), session.seed(), session.device(),
+                      session.dry_run());
   };
   CHECK(std::get<0>(make({})) == usable_cpus());
   CHECK(std::get<0>(make({"--threads", "3"})) == 3);
@@ -125,12 +131,16 @@ TEST_CASE("threads, memory, seed and device") {
   CHECK(std::get<2>(make({"--seed", "12"})) == 12u);
   CHECK(std::get<3>(make({})) == "cpu");
   CHECK(std::get<4>(make({"--dry-run"})));
-  const auto refuse = [&make](const std::vector<std::string>& words) { return message_of<Error>([&] { make(words); }); };
+  const auto refuse = [&make](const std::vector<std::string>& words) {
+    return message_of<Error>([&] { make(words); });
+  };
   CHECK(refuse({"--threads", "0"}) == "option --threads is '0' (expected an integer from 1 to 4096).");
-  CHECK(refuse({"--seed", "-1"}) == "option --seed is '-1' (expected an integer from 0 to 9007199254740992).");
+  CHECK(refuse({"--seed", "-1"}) ==
+        "option --seed is '-1' (expected an integer from 0 to 9007199254740992).");
   CHECK(refuse({"--device", "gpu"}) == "--device gpu: unknown device (expected auto, cpu, cuda or cuda:N).");
   CHECK(refuse({"--quiet", "-v"}) == "--quiet and --verbose exclude each other.");
-  CHECK(refuse({"--progress", "dots"}) == "option --progress is 'dots' (expected one of auto|bar|lines|none).");
+  CHECK(refuse({"--progress", "dots"}) ==
+        "option --progress is 'dots' (expected one of auto|bar|lines|none).");
   setenv("VOXGRAD_THREADS", "5", 1);
   CHECK(std::get<0>(make({})) == 5);
   CHECK(std::get<0>(make({"--threads", "2"})) == 2);
@@ -163,7 +173,8 @@ TEST_CASE("signals ask for a stop or a checkpoint") {
   for (const int number : {SIGINT, SIGTERM, SIGUSR1}) std::signal(number, SIG_DFL);
 }
 
-TEST_CASE("a log of a long run has 50 to 150 lines, the first at once, none after ten silent minutes missing") {
+TEST_CASE(
+    "a log of a long run has 50 to 150 lines, the first at once, none after ten silent minutes missing") {
   const auto count = [](double total, double seconds_per_step) {
     LineSchedule schedule;
     int lines = 0;
@@ -176,12 +187,12 @@ TEST_CASE("a log of a long run has 50 to 150 lines, the first at once, none afte
       }
     return std::pair(lines, longest);
   };
-  CHECK(count(100000, 0.5).first >= 50);    // 14 hours: every ten minutes
+  CHECK(count(100000, 0.5).first >= 50);  // 14 hours: every ten minutes
   CHECK(count(100000, 0.5).first <= 150);
   CHECK(count(100000, 0.5).second <= 600.5);
-  CHECK(count(100000, 0.02).first >= 48);   // half an hour: every 2 %
+  CHECK(count(100000, 0.02).first >= 48);  // half an hour: every 2 %
   CHECK(count(100000, 0.02).first <= 60);
-  CHECK(count(1000, 0.01).first == 1);      // ten seconds
+  CHECK(count(1000, 0.01).first == 1);  // ten seconds
 }
 
 TEST_CASE("the rate is that of the last minute") {
@@ -190,7 +201,8 @@ TEST_CASE("the rate is that of the last minute") {
   double done = 0;
   for (int second = 0; second <= 300; ++second, done += 1) rate.mark(second, done);
   CHECK(rate.per_second() == Approx(1));
-  for (int tenth = 3010; tenth <= 3700; ++tenth, done += 1) rate.mark(tenth / 10.0, done);  // ten per second from here
+  for (int tenth = 3010; tenth <= 3700; ++tenth, done += 1)
+    rate.mark(tenth / 10.0, done);  // ten per second from here
   CHECK(rate.per_second() == Approx(10).epsilon(0.02));
 }
 
