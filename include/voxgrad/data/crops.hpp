@@ -46,12 +46,6 @@ inline Box3 corner_box(const Extent3& corner, const Extent3& extent, int64_t siz
   return b;
 }
 
-/// Index into n samples of position i >= 0 of their mirrored, endless repetition (edge sample included).
-inline int64_t mirror_index(int64_t i, int64_t n) {
-  const int64_t m = i % (2 * n);
-  return m < n ? m : 2 * n - 1 - m;
-}
-
 /// Grows [t,h,w] to `to` by mirroring at the end of each axis only. in: `from` voxels, out: `to` voxels.
 template <class T>
 void pad_end_symmetric(const T* in, const Extent3& from, T* out, const Extent3& to) {

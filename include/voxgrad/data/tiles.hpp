@@ -23,15 +23,6 @@ struct Range {
   int64_t size() const { return end - begin; }
 };
 
-/// The sample shown at position i of an axis of n samples continued by mirrors that repeat the edge sample:
-/// for n = 5, positions -3 to 7 show 2 1 0 0 1 2 3 4 4 3 2. Any i, n >= 1.
-inline int64_t mirror_index(int64_t i, int64_t n) {
-  const int64_t period = 2 * n;
-  int64_t r = i % period;
-  if (r < 0) r += period;
-  return r < n ? r : period - 1 - r;
-}
-
 /// Where one tile lies on one axis, in positions of the movie (below 0 and from n on, mirrors).
 struct TileSpan {
   int64_t start = 0;           ///< first position that the tile reads

@@ -41,4 +41,13 @@ struct Volume {
   const T& at(int64_t t, int64_t y, int64_t x) const { return voxels[size_t((t * extent[1] + y) * extent[2] + x)]; }
 };
 
+/// The sample shown at position i of an axis of n samples continued by mirrors that repeat the edge sample:
+/// for n = 5, positions -3 to 7 show 2 1 0 0 1 2 3 4 4 3 2. Any i, n >= 1.
+inline int64_t mirror_index(int64_t i, int64_t n) {
+  const int64_t period = 2 * n;
+  int64_t r = i % period;
+  if (r < 0) r += period;
+  return r < n ? r : period - 1 - r;
+}
+
 }  // namespace voxgrad::data
