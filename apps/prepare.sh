@@ -55,8 +55,10 @@ choose_compiler() {
 configure() {
   choose_compiler
   if [ -f "$build/build.ninja" ] && meson introspect "$build" --projectinfo >/dev/null 2>&1; then return 0; fi
+  local wipe=
+  if [ -d "$build/meson-private" ]; then wipe=--wipe; fi
   # shellcheck disable=SC2086 # options are words
-  meson setup $([ -d "$build/meson-private" ] && echo --wipe) "$build" ${VOXGRAD_SETUP:-}
+  meson setup $wipe "$build" ${VOXGRAD_SETUP:-}
 }
 
 prepare() { install_packages && configure; }
