@@ -9,5 +9,7 @@ namespace voxgrad::app {
 
 Command make_bench();
 Command make_evaluate();
+Command make_sample();
+Command make_simulate();
 
 }  // namespace voxgrad::app

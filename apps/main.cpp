@@ -8,6 +8,8 @@ int main(int argc, char** argv) {
   const std::vector<voxgrad::app::Command> commands = {
       // One line per subcommand, in the order of the help.
       voxgrad::app::make_evaluate(),
+      voxgrad::app::make_simulate(),
+      voxgrad::app::make_sample(),
   };
   return voxgrad::app::run_program(commands, argc, argv);
 }
