@@ -142,7 +142,7 @@ int run_bench(const Arguments& a, Session& session) {
       const double took = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
       check(value == value, "step ", i, " gave NaN");
       if (i >= warmup) ms.push_back(took);
-      progress->update(i + 1, {});
+      progress->update(i + 1);
     }
     trace_sink() = nullptr;
   }

@@ -7,6 +7,9 @@
 
 namespace voxgrad::app {
 
+Command make_train();
+Command make_optimize();
+Command make_predict();
 Command make_bench();
 Command make_evaluate();
 Command make_sample();

@@ -7,9 +7,13 @@
 int main(int argc, char** argv) {
   const std::vector<voxgrad::app::Command> commands = {
       // One line per subcommand, in the order of the help.
-      voxgrad::app::make_evaluate(),
       voxgrad::app::make_simulate(),
       voxgrad::app::make_sample(),
+      voxgrad::app::make_train(),
+      voxgrad::app::make_optimize(),
+      voxgrad::app::make_predict(),
+      voxgrad::app::make_evaluate(),
+      voxgrad::app::make_bench(),
   };
   return voxgrad::app::run_program(commands, argc, argv);
 }

@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "event_finder.hpp"
+
+namespace voxgrad::app {
+
+EventFinder::EventFinder(int64_t height, int64_t width, float threshold)
+    : height_(height), width_(width), threshold_(threshold), labeler_(height, width), mask_(size_t(height * width)),
+      provisional_(size_t(height * width)) {}
+
+void EventFinder::add_frame(const float* probability, const float* intensity) {
+  const int64_t pixels = height_ * width_;
+  for (int64_t i = 0; i < pixels; ++i) mask_[size_t(i)] = probability[i] > threshold_;
+  labeler_.add_frame(mask_.data(), provisional_.data());
+  collector_.add_frame(frames(), height_, width_, provisional_.data(), intensity, probability);
+  std::vector<Run>& runs = runs_.emplace_back();
+  for (int64_t i = 0; i < pixels;) {
+    const uint32_t label = provisional_[size_t(i)];
+    int64_t end = i + 1;
+    while (end < pixels && provisional_[size_t(end)] == label) ++end;
+    if (label != 0) runs.push_back({int32_t(i), int32_t(end - i), label});
+    i = end;
+  }
+}
+
+void EventFinder::finish(const metrics::Extent3& minimum) {
+  std::vector<uint32_t> map = labeler_.finish();
+  events_ = collector_.finish(map);
+  std::vector<uint32_t> kept(size_t(labeler_.count()) + 1, 0);
+  metrics::drop_small(events_, minimum);
+  for (size_t i = 0; i < events_.size(); ++i) {
+    kept[events_[i].label] = uint32_t(i) + 1;
+    events_[i].label = uint32_t(i) + 1;
+  }
+  metrics::set_neighbours(events_);
+  for (auto& frame : runs_) {
+    for (Run& r : frame) r.label = kept[map[r.label]];
+    std::erase_if(frame, [](const Run& r) { return r.label == 0; });
+  }
+}
+
+}  // namespace voxgrad::app

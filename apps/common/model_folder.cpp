@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "model_folder.hpp"
+
+#include <sys/stat.h>
+
+#include <nlohmann/json.hpp>
+
+#include "files.hpp"
+#include "json_text.hpp"
+#include "voxgrad/io/safetensors.hpp"
+
+namespace voxgrad::app {
+namespace {
+
+bool exists(const std::string& path) {
+  struct stat info {};
+  return stat(path.c_str(), &info) == 0;
+}
+
+const char* const layout = "activations NDHWC, kernels kD kH kW in out";
+
+std::vector<io::SafeTensorItem> items_of(nn::Module& net) {
+  std::vector<io::SafeTensorItem> items;
+  for (const nn::Named& n : net.state()) items.push_back(io::safetensor_item(n.name, *n.tensor));
+  return items;
+}
+
+const std::string optimizer_prefix = "optimizer/";
+
+void load_network(io::SafeTensors& file, const std::string& path, nn::Module& net) {
+  std::vector<std::string> names;
+  for (const std::string& name : file.names())
+    if (name.rfind(optimizer_prefix, 0) != 0) names.push_back(name);
+  try {
+    nn::load_state(net, [&](const std::string& name) { return file.has(name) ? file.tensor(name) : Tensor(); }, names);
+  } catch (const ShapeError& e) {
+    throw FileError(text(path, ": ", e.what(), ". Is config.yaml the one these weights were trained with?"));
+  }
+}
+
+}  // namespace
+
+std::unique_ptr<models::UNet3d> make_network(const ModelConfig& c, uint64_t seed) {
+  models::UNet3dOptions o;
+  o.in_channels = c.in_channels;
+  o.out_channels = c.out_channels;
+  o.layers = c.n_layer;
+  o.width = c.nbf;
+  o.dilations = c.r;
+  o.first_kernel = c.first_kernel_size;
+  o.batch_norm = c.use_batch_norm;
+  o.leaky_relu = c.use_leaky_relu;
+  return std::make_unique<models::UNet3d>(o, Random(seed, 0x77656967687473));
+}
+
+void save_weights(const std::string& path, nn::Module& net, Metadata metadata) {
+  metadata["layout"] = layout;
+  io::write_safetensors(path, items_of(net), metadata);
+}
+
+Metadata load_weights(const std::string& path, nn::Module& net) {
+  io::SafeTensors file(path);
+  load_network(file, path, net);
+  return file.metadata();
+}
+
+void save_checkpoint(const std::string& path, nn::Module& net, optim::Optimizer& optimizer, Metadata metadata) {
+  std::vector<io::SafeTensorItem> items = items_of(net);
+  for (const nn::Named& n : optimizer.state()) items.push_back(io::safetensor_item(optimizer_prefix + n.name, *n.tensor));
+  metadata["layout"] = layout;
+  metadata["optimizer_step"] = std::to_string(optimizer.step_count());
+  io::write_safetensors(path, items, metadata);
+}
+
+Metadata load_checkpoint(const std::string& path, nn::Module& net, optim::Optimizer& optimizer) {
+  io::SafeTensors file(path);
+  load_network(file, path, net);
+  for (const nn::Named& n : optimizer.state()) {
+    const std::string name = optimizer_prefix + n.name;
+    check<FileError>(file.has(name), path, ": holds no '", name, "'. It cannot be resumed with this optimiser; ",
+                     "start from its weights with --init instead.");
+    const Tensor t = file.tensor(name);
+    check<FileError>(t.shape() == n.tensor->shape(), path, ": '", name, "' is ", t.shape(), " (expected ", n.tensor->shape(), ").");
+    *n.tensor = t.to(n.tensor->dtype());
+  }
+  const auto step = file.metadata().find("optimizer_step");
+  const auto count = step == file.metadata().end() ? std::nullopt : parse_integer(step->second);
+  check<FileError>(count && *count >= 0, path, ": its metadata lacks 'optimizer_step'. It is not a checkpoint of this program.");
+  optimizer.set_step_count(*count);
+  return file.metadata();
+}
+
+ModelFolder ModelFolder::existing(const std::string& path) {
+  ModelFolder folder(path);
+  while (folder.path_.size() > 1 && folder.path_.back() == '/') folder.path_.pop_back();
+  check<FileError>(exists(path), path, ": no such model folder.");
+  if (folder.has_weights() || folder.has_checkpoint()) {
+    check<FileError>(exists(folder.config_file()), path, ": holds weights but no config.yaml, which says how the network is built.");
+    return folder;
+  }
+  const bool reference = exists(folder.path_ + "/results.pt"), keras = exists(folder.path_ + "/weights_best.h5");
+  check<FileError>(!reference, path, ": is a PyTorch model folder (results.pt). This version reads only models trained with voxgrad.");
+  check<FileError>(!keras, path, ": is a StarDist model folder (weights_best.h5). This version reads only models trained with voxgrad.");
+  throw FileError(text(path, ": holds no model (expected weights.safetensors and config.yaml). Train one with: voxgrad train"));
+}
+
+std::string ModelFolder::name() const {
+  const size_t slash = path_.find_last_of('/');
+  return slash == std::string::npos ? path_ : path_.substr(slash + 1);
+}
+
+bool ModelFolder::has_weights() const { return exists(weights_file()); }
+bool ModelFolder::has_checkpoint() const { return exists(checkpoint_file()); }
+
+Config ModelFolder::config() const {
+  Config config;
+  config.read_file(config_file());
+  return config;
+}
+
+std::unique_ptr<models::UNet3d> ModelFolder::network(bool latest) const {
+  auto net = make_network(train_config(config()).model, 0);
+  load_weights((latest && has_checkpoint()) || !has_weights() ? checkpoint_file() : weights_file(), *net);
+  net->eval();
+  return net;
+}
+
+Thresholds ModelFolder::thresholds() const {
+  Thresholds t;
+  const std::string json_file = path_ + "/thresholds.json";
+  if (exists(json_file)) {
+    const auto json = nlohmann::json::parse(read_file(json_file, 1 << 20), nullptr, false);
+    check<FileError>(json.is_object(), json_file, ": is not a JSON object. Choose thresholds again with: voxgrad optimize");
+    const auto number = [&](const char* key) -> std::optional<double> {
+      const auto it = json.find(key);
+      if (it == json.end() || it->is_null()) return {};
+      check<FileError>(it->is_number() && it->get<double>() >= 0 && it->get<double>() <= 1, json_file, ": '", key, "' is ",
+                       it->dump(), " (expected a number from 0 to 1).");
+      return it->get<double>();
+    };
+    t.segmentation = number("segmentation");
+    t.detection = number("detection");
+    for (auto [key, to] : {std::pair{"method", &t.method}, {"data", &t.data}, {"date", &t.date}})
+      if (json.contains(key) && json[key].is_string()) *to = json[key].get<std::string>();
+    return t;
+  }
+  const auto from_text = [&](const char* file) -> std::optional<double> {
+    const std::string path = path_ + "/" + file;
+    if (!exists(path)) return {};
+    std::string value = read_file(path, 1 << 12);
+    while (!value.empty() && (value.back() == '\n' || value.back() == ' ' || value.back() == '\r')) value.pop_back();
+    const auto number = parse_real(value);
+    check<FileError>(number && *number >= 0 && *number <= 1, path, ": is '", value, "' (expected one number from 0 to 1).");
+    return number;
+  };
+  t.segmentation = from_text("optimized-threshold-segmentation");
+  if (!t.segmentation) t.segmentation = from_text("optimized-threshold");
+  t.detection = from_text("optimized-threshold-detection");
+  return t;
+}
+
+void ModelFolder::save_thresholds(const Thresholds& chosen) const {
+  Thresholds all = thresholds();
+  if (chosen.segmentation) all.segmentation = chosen.segmentation;
+  if (chosen.detection) all.detection = chosen.detection;
+  const auto value = [](const std::optional<double>& v) { return v ? JsonValue(*v) : JsonValue::null(); };
+  write_file(path_ + "/thresholds.json",
+             json_object({{"segmentation", value(all.segmentation)}, {"detection", value(all.detection)},
+                          {"method", chosen.method}, {"data", chosen.data}, {"date", chosen.date}}) + "\n");
+  if (chosen.segmentation) write_file(path_ + "/optimized-threshold-segmentation", number_text(*chosen.segmentation));
+  if (chosen.detection) write_file(path_ + "/optimized-threshold-detection", number_text(*chosen.detection));
+}
+
+}  // namespace voxgrad::app

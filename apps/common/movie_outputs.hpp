@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#pragma once
+// The files that predict writes for one movie, and the table over all movies.
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "event_finder.hpp"
+#include "voxgrad/data/volume.hpp"
+
+namespace voxgrad::app {
+
+struct MovieOutputOptions {
+  bool probability = true, labels = true, events = true, preview = true;
+  bool deflate = false, wide_labels = false;
+  metrics::Extent3 min_size = metrics::min_event_size;
+};
+
+struct MovieSummary {
+  int64_t events = 0;
+  data::Extent3 extent{0, 0, 0};
+  data::Spacing spacing;
+  double seconds = 0, voxels_per_second = 0;
+  std::vector<std::string> files;
+};
+
+/// Takes frames as they are final; files appear under their names when complete, the event table last: it marks a
+/// finished movie.
+class MovieOutputs {
+ public:
+  /// Files are named stem + "_prediction.tif", "_labels.tif", "_events.csv", "_preview.png".
+  MovieOutputs(const std::string& stem, const data::Extent3& extent, const data::Spacing& spacing, const MovieOutputOptions& options);
+  ~MovieOutputs();
+  void add_frame(const float* probability, const float* intensity);
+  MovieSummary finish(const EventFinder& events);
+
+  static bool finished(const std::string& stem);
+
+ private:
+  struct Parts;
+  std::unique_ptr<Parts> parts_;
+};
+
+/// summary.csv and summary.json: one row per movie. Rows of movies done before are kept.
+class SummaryTable {
+ public:
+  SummaryTable(const std::string& folder, bool overwrite);
+  void add(const std::string& movie, const MovieSummary& summary, float threshold);
+  void write() const;
+  std::string path() const { return folder_ + "/summary.csv"; }
+
+ private:
+  std::string folder_;
+  std::vector<std::pair<std::string, std::string>> rows_;  ///< movie, whole row
+};
+
+}  // namespace voxgrad::app

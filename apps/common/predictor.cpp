@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "predictor.hpp"
+
+#include <fmt/format.h>
+
+#include <map>
+
+#include "voxgrad/autograd/record.hpp"
+
+namespace voxgrad::app {
+namespace {
+
+using data::Extent3;
+
+/// Input frames that coming tiles may still read.
+class FrameWindow {
+ public:
+  FrameWindow(int64_t frame_size, const ReadFrame& read) : frame_size_(frame_size), read_(read) {}
+
+  void hold(const data::Range& frames) {
+    frames_.erase(frames_.begin(), frames_.lower_bound(frames.begin));
+    for (int64_t t = frames.begin; t < frames.end; ++t) {
+      auto [it, fresh] = frames_.try_emplace(t);
+      if (!fresh) continue;
+      it->second.resize(size_t(frame_size_));
+      read_(t, it->second.data());
+    }
+  }
+  const float* operator()(int64_t t) const { return frames_.at(t).data(); }
+
+ private:
+  int64_t frame_size_;
+  const ReadFrame& read_;
+  std::map<int64_t, std::vector<float>> frames_;
+};
+
+/// Sets the mode of batch norm for a scope. Predictions must not move the running statistics: they are put back.
+class BatchNormMode {
+ public:
+  BatchNormMode(models::UNet3d& net, bool batch_statistics) : net_(net), before_(net.training()) {
+    for (const nn::Named& n : net.state())
+      if (!n.learnable) saved_.emplace_back(n.tensor, n.tensor->clone());
+    net_.train(batch_statistics);
+  }
+  ~BatchNormMode() {
+    for (auto& [to, from] : saved_) *to = from;
+    net_.train(before_);
+  }
+  BatchNormMode(const BatchNormMode&) = delete;
+  BatchNormMode& operator=(const BatchNormMode&) = delete;
+
+ private:
+  models::UNet3d& net_;
+  bool before_;
+  std::vector<std::pair<Tensor*, Tensor>> saved_;
+};
+
+/// Movie frames alive at once: those that tiles read and those not final yet, both at most a tile deep.
+uint64_t frame_memory(const Extent3& movie, int64_t depth) {
+  return 2 * uint64_t(std::min(movie[0], depth) + 1) * uint64_t(movie[1] * movie[2]) * sizeof(float);
+}
+
+bool halve_largest(Extent3& tile, int64_t multiple, int64_t halo) {
+  size_t axis = 0;
+  for (size_t a = 1; a < 3; ++a)
+    if (tile[a] >= tile[axis]) axis = a;
+  const int64_t smaller = tile[axis] / 2 / multiple * multiple;
+  if (smaller <= 2 * halo) return false;
+  tile[axis] = smaller;
+  return true;
+}
+
+}  // namespace
+
+uint64_t tile_memory(const models::UNet3dOptions& net, const Extent3& tile) {
+  // At the last stage skip, upsampled, both joined and one output are alive: 5 widths; deeper skips add a third at most,
+  // the buffer cache rounds up by a quarter at most.
+  const double per_voxel = 4.0 * double(net.width) * 5.4 * 1.25;
+  return uint64_t(per_voxel * double(data::voxel_count(tile)));
+}
+
+PredictPlan plan_prediction(const models::UNet3d& net, const Extent3& movie, const PredictOptions& o) {
+  const int64_t multiple = net.multiple();
+  Extent3 tile = o.fast ? o.tile : Extent3{o.window, o.window, o.window};
+  for (int64_t e : tile)
+    check<UsageError>(e > 0 && e % multiple == 0, "a tile of ", tile[0], "x", tile[1], "x", tile[2],
+                      " does not fit this network: extents must be multiples of ", multiple, ".");
+  const uint64_t weights = uint64_t(64) << 20;  // program, libraries and weights
+  const auto needed = [&](int64_t batch) { return weights + frame_memory(movie, tile[0]) + uint64_t(batch) * tile_memory(net.options(), tile); };
+  int64_t batch = o.batch > 0 ? o.batch : o.batch_statistics ? 128 : 4;
+  if (o.memory > 0) {
+    const Extent3 wanted = tile;
+    if (!o.batch_statistics && o.batch == 0)
+      while (batch > 1 && needed(batch) > o.memory) --batch;
+    while (o.fast && needed(batch) > o.memory && halve_largest(tile, multiple, o.halo)) {
+    }
+    check<UsageError>(needed(batch) <= o.memory, fmt::format(
+        "needs {:.1f} GB for {} tiles of {}x{}x{} at a time, --memory allows {:.1f} GB. {}", double(needed(batch)) / 1e9, batch,
+        wanted[0], wanted[1], wanted[2], double(o.memory) / 1e9,
+        o.batch_statistics ? "Batch statistics need the whole batch: allow more memory." : "Allow more memory."));
+  }
+  data::TilePlan tiles = o.fast ? data::fast_plan(movie, tile, o.halo, 0, multiple)
+                                : data::sliding_plan(movie, o.window, o.window / 2, o.batch_statistics);
+  batch = std::min(batch, tiles.size());
+  tile = tiles.tile();
+  const uint64_t memory = needed(batch);
+  std::string summary = fmt::format("{} tiles of {}x{}x{}, {} at a time, {:.1f} voxels computed per voxel of the movie, about {:.1f} GB",
+                                    tiles.size(), tile[0], tile[1], tile[2], batch, data::work_factor(tiles), double(memory) / 1e9);
+  return {std::move(tiles), batch, memory, std::move(summary)};
+}
+
+void predict_movie(models::UNet3d& net, const PredictPlan& plan, const PredictOptions& options, const ReadFrame& read,
+                   const WriteFrame& write, const TileProgress& progress) {
+  NoGrad no_grad;
+  BatchNormMode mode(net, options.batch_statistics);
+  const data::TilePlan& tiles = plan.tiles;
+  const Extent3 e = tiles.tile();
+  const int64_t voxels = data::voxel_count(e);
+  FrameWindow frames(tiles.movie()[1] * tiles.movie()[2], read);
+  data::TileSum sum(tiles);
+  int64_t held_row = -1;
+  for (int64_t first = 0; first < tiles.size(); first += plan.batch) {
+    const int64_t count = std::min(plan.batch, tiles.size() - first);
+    Tensor input(Shape{count, e[0], e[1], e[2], 1});
+    auto in = input.mutable_span<float>();
+    for (int64_t i = 0; i < count; ++i) {
+      if (tiles.row_of(first + i) != held_row) frames.hold(tiles.source_frames(held_row = tiles.row_of(first + i)));
+      data::gather_tile(tiles, first + i, frames, in.data() + i * voxels);
+    }
+    const Tensor output = net(input);
+    const auto out = output.span<float>();
+    for (int64_t i = 0; i < count; ++i) {
+      sum.add(first + i, out.data() + i * voxels);
+      while (sum.ready() > 0) {
+        const int64_t t = sum.first();
+        write(t, sum.take().data());
+      }
+    }
+    if (progress) progress(first + count);
+  }
+  while (sum.first() < tiles.movie()[0]) {
+    const int64_t t = sum.first();
+    write(t, sum.take().data());
+  }
+}
+
+}  // namespace voxgrad::app

@@ -1,0 +1,251 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "trainer.hpp"
+
+#include <cmath>
+#include <cstdio>
+#include <fstream>
+#include <limits>
+#include <sstream>
+
+#include "files.hpp"
+#include "voxgrad/autograd/backward.hpp"
+#include "voxgrad/ops/loss.hpp"
+#include "voxgrad/optim/adam.hpp"
+#include "voxgrad/optim/schedule.hpp"
+#include "voxgrad/optim/sgd.hpp"
+#include "voxgrad/version.hpp"
+
+namespace voxgrad::app {
+namespace {
+
+constexpr double infinity = std::numeric_limits<double>::infinity();
+
+Tensor tensor_of(const std::vector<float>& values, const data::Batch& b) {
+  return Tensor::from(values, {b.count, b.patch[0], b.patch[1], b.patch[2], 1});
+}
+
+/// FNV-1a, to tell whether a checkpoint belongs to a configuration.
+std::string hash_text(const std::string& s) {
+  uint64_t h = 14695981039346656037u;
+  for (unsigned char c : s) h = (h ^ c) * 1099511628211u;
+  char out[17];
+  std::snprintf(out, sizeof out, "%016llx", static_cast<unsigned long long>(h));
+  return out;
+}
+
+/// What must not change between a checkpoint and its continuation: the network and the data order.
+std::string identity(const TrainConfig& c) {
+  std::ostringstream s;
+  s << c.seed << ' ' << c.model.first_kernel_size << ' ' << c.model.in_channels << ' ' << c.model.n_layer << ' ' << c.model.nbf
+    << ' ' << c.model.out_channels << ' ' << c.model.r << ' ' << c.model.use_batch_norm << ' ' << c.model.use_leaky_relu << ' '
+    << c.training.batch_size << ' ' << c.training.drop_last << ' ' << c.training.patch_size << ' ' << c.training.crop_size << ' '
+    << c.training.flip << ' ' << c.training.random_crop << ' ' << c.training.optimizer.name;
+  return hash_text(s.str());
+}
+
+int64_t stored_integer(const Metadata& m, const std::string& key, const std::string& path) {
+  const auto it = m.find(key);
+  const auto value = it == m.end() ? std::nullopt : parse_integer(it->second);
+  check<FileError>(value.has_value(), path, ": its metadata lacks '", key, "'. It is not a checkpoint of this program.");
+  return *value;
+}
+
+double stored_real(const Metadata& m, const std::string& key, double fallback) {
+  const auto it = m.find(key);
+  const auto value = it == m.end() ? std::nullopt : parse_real(it->second);
+  return value.value_or(fallback);
+}
+
+}  // namespace
+
+LossFunction loss_by_name(const std::string& name) {
+  if (name == "mse") return [](const Tensor& z, const Tensor& t) { return mse_loss(sigmoid(z), t); };
+  if (name == "bce") return [](const Tensor& z, const Tensor& t) { return bce_with_logits_loss(z, t); };
+  throw UsageError(text("loss '", name, "' is not one of mse, bce."));
+}
+
+std::unique_ptr<optim::Optimizer> make_optimizer(const OptimizerConfig& c, nn::Module& net) {
+  if (c.name == "sgd")
+    return std::make_unique<optim::Sgd>(net.parameters(),
+                                        optim::SgdOptions{.lr = c.lr, .momentum = c.momentum, .weight_decay = c.weight_decay});
+  check<UsageError>(c.name == "adam" || c.name == "adamw", "optimizer '", c.name, "' is not one of adam, adamw, sgd.");
+  return std::make_unique<optim::Adam>(net.parameters(), optim::AdamOptions{.lr = c.lr, .beta1 = c.beta1, .beta2 = c.beta2,
+                                                                            .eps = c.eps, .weight_decay = c.weight_decay,
+                                                                            .decoupled = c.name == "adamw"});
+}
+
+Trainer::Trainer(const TrainConfig& config, models::UNet3d& net, std::shared_ptr<const data::CropSource> train,
+                 std::shared_ptr<const data::CropSource> valid, const ModelFolder& folder, Session& session)
+    : config_(config), net_(net), train_(std::move(train)), valid_(std::move(valid)), folder_(folder), session_(session),
+      loss_(loss_by_name(config.training.loss)), optimizer_(make_optimizer(config.training.optimizer, net)),
+      best_(infinity), plateau_best_(infinity), plateau_rate_(config.training.optimizer.lr), config_hash_(identity(config)) {
+  loader_ = std::make_unique<data::Loader>(train_, loader_options(true));
+}
+
+data::LoaderOptions Trainer::loader_options(bool training) const {
+  data::LoaderOptions o;
+  const int64_t p = config_.training.patch_size;
+  o.batch = config_.training.batch_size;
+  o.patch = {p, p, p};
+  o.shuffle = o.augment = training;
+  o.augmentation.flip = config_.training.flip;
+  o.augmentation.random_crop = config_.training.random_crop;
+  o.drop_last = training && config_.training.drop_last;
+  o.seed = config_.seed;
+  return o;
+}
+
+void Trainer::resume() {
+  const std::string path = folder_.checkpoint_file();
+  const Metadata m = load_checkpoint(path, net_, *optimizer_);
+  const auto hash = m.find("config_hash");
+  check<UsageError>(hash != m.end() && hash->second == config_hash_, path,
+                    ": was made with another network, seed, batch, crop or optimiser. Resume with its own configuration, or start "
+                    "from its weights with --init.");
+  step_ = stored_integer(m, "step", path);
+  best_step_ = stored_integer(m, "best_step", path);
+  best_ = stored_real(m, "best", infinity);
+  plateau_best_ = stored_real(m, "plateau_best", infinity);
+  plateau_rate_ = stored_real(m, "plateau_rate", config_.training.optimizer.lr);
+  plateau_waited_ = stored_integer(m, "plateau_waited", path);
+  loader_ = std::make_unique<data::Loader>(train_, loader_options(true),
+                                           data::LoaderState{stored_integer(m, "epoch", path), stored_integer(m, "position", path)});
+  keep_rows_before(folder_.path() + "/train.csv", step_);
+  keep_rows_before(folder_.path() + "/valid.csv", step_);
+}
+
+void Trainer::run() {
+  const int64_t total = config_.training.num_steps;
+  auto progress = session_.stage("train", total, "steps", step_);
+  double valid = best_;
+  while (step_ < total) {
+    const double loss = train_step();
+    append("/train.csv", "step,loss", text(step_, ",", number_text(loss)));
+    ++step_;
+    if (step_ % config_.training.valid_interval == 0 || step_ == total) {
+      const Validation v = validate();
+      valid = v.mean;
+      finish_validation(v);
+    }
+    const bool stop = session_.stop_requested();
+    if (step_ % config_.training.checkpoint_interval == 0 || step_ == total || stop || session_.checkpoint_requested()) checkpoint();
+    if (stop) progress->finish();
+    session_.check_stop();
+    progress->update(step_, [&] { return Fields{{"loss", loss}, {"val", valid}, {"best", best_}}; });
+  }
+}
+
+double Trainer::train_step() {
+  loader_->next(batch_);
+  apply_schedule();
+  net_.train();
+  const Tensor loss = loss_(net_.logits(tensor_of(batch_.input, batch_)), tensor_of(batch_.target, batch_));
+  const double value = loss.item();
+  check(std::isfinite(value), "the loss is ", value, " at step ", step_,
+        ". The last good checkpoint is kept; try a smaller learning rate, and check the data with: voxgrad inspect");
+  backward(loss);
+  optimizer_->step();
+  return value;
+}
+
+Validation Trainer::validate() {
+  NoGrad no_grad;
+  net_.eval();
+  data::Loader loader(valid_, loader_options(false));
+  data::Batch batch;
+  double sum = 0, square = 0, plain = 0, crops = 0;
+  Validation v{0, infinity, -infinity, 0};
+  const int64_t batches = loader.batches_per_epoch();
+  for (int64_t i = 0; i < batches; ++i) {
+    loader.next(batch);
+    const double loss = loss_(net_.logits(tensor_of(batch.input, batch)), tensor_of(batch.target, batch)).item();
+    sum += loss * double(batch.count);
+    crops += double(batch.count);
+    plain += loss;
+    square += loss * loss;
+    v.lowest = std::min(v.lowest, loss);
+    v.highest = std::max(v.highest, loss);
+  }
+  v.mean = sum / crops;
+  v.deviation = std::sqrt(std::max(0.0, square / double(batches) - plain / double(batches) * plain / double(batches)));
+  return v;
+}
+
+void Trainer::finish_validation(const Validation& v) {
+  append("/valid.csv", "step,loss,min-loss,max-loss,std-loss",
+         text(step_ - 1, ",", number_text(v.mean), ",", number_text(v.lowest), ",", number_text(v.highest), ",",
+              number_text(v.deviation)));
+  check(std::isfinite(v.mean), "the validation loss is ", v.mean, " at step ", step_ - 1, ". The last good checkpoint is kept.");
+  if (config_.training.schedule.name == "plateau") {
+    const ScheduleConfig& s = config_.training.schedule;
+    optim::PlateauSchedule plateau(config_.training.optimizer.lr, s.factor, s.patience, 0, s.min_lr);
+    plateau.restore(plateau_rate_, plateau_best_, plateau_waited_);
+    plateau_rate_ = plateau.report(v.mean);
+    plateau_best_ = plateau.best();
+    plateau_waited_ = plateau.waited();
+  }
+  if (v.mean < best_) {  // the first one always is
+    best_ = v.mean;
+    best_step_ = step_;
+    check_weights();
+    save_weights(folder_.weights_file(), net_, metadata());
+  }
+}
+
+void Trainer::apply_schedule() {
+  const ScheduleConfig& s = config_.training.schedule;
+  const double lr = config_.training.optimizer.lr;
+  if (s.name == "plateau") optimizer_->set_learning_rate(plateau_rate_);
+  else if (s.name == "cosine")
+    optimizer_->set_learning_rate(optim::CosineSchedule{.rate = lr, .floor = s.min_lr, .steps = config_.training.num_steps}.at(step_));
+  else if (s.name == "step") optimizer_->set_learning_rate(optim::StepSchedule{lr, s.factor, s.interval}.at(step_));
+}
+
+void Trainer::checkpoint() {
+  check_weights();
+  save_checkpoint(folder_.checkpoint_file(), net_, *optimizer_, metadata());
+}
+
+void Trainer::check_weights() const {
+  for (const nn::Named& n : net_.state())
+    for (float v : n.tensor->span<float>())
+      check(std::isfinite(v), "'", n.name, "' became NaN or infinite by step ", step_ - 1,
+            ". The last good checkpoint is kept; try a smaller learning rate.");
+}
+
+Metadata Trainer::metadata() const {
+  const data::LoaderState at = loader_->state();
+  Metadata m{{"format", "voxgrad"}, {"version", version}, {"step", std::to_string(step_)}, {"seed", std::to_string(config_.seed)},
+             {"epoch", std::to_string(at.epoch)}, {"position", std::to_string(at.position)},
+             {"best_step", std::to_string(best_step_)}, {"config_hash", config_hash_},
+             {"plateau_rate", number_text(plateau_rate_)}, {"plateau_waited", std::to_string(plateau_waited_)}};
+  if (std::isfinite(best_)) m["best"] = number_text(best_);
+  if (std::isfinite(plateau_best_)) m["plateau_best"] = number_text(plateau_best_);
+  return m;
+}
+
+void Trainer::append(const std::string& file, const std::string& header, const std::string& row) {
+  const std::string path = folder_.path() + file;
+  std::FILE* out = std::fopen(path.c_str(), "a");
+  check<FileError>(out != nullptr, path, ": cannot be written.");
+  std::fseek(out, 0, SEEK_END);
+  bool ok = std::ftell(out) != 0 || std::fprintf(out, "%s\n", header.c_str()) > 0;
+  ok = std::fprintf(out, "%s\n", row.c_str()) > 0 && ok;
+  ok = std::fclose(out) == 0 && ok;
+  check<FileError>(ok, path, ": a row could not be written (disk full or quota?).");
+}
+
+void Trainer::keep_rows_before(const std::string& path, int64_t step) {
+  std::ifstream in(path);
+  if (!in) return;
+  std::string kept, line;
+  std::getline(in, line);
+  kept = line + "\n";
+  while (std::getline(in, line)) {
+    const auto at = parse_integer(line.substr(0, line.find(',')));
+    if (at && *at < step) kept += line + "\n";
+  }
+  write_file(path, kept);
+}
+
+}  // namespace voxgrad::app

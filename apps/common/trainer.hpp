@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#pragma once
+// The training loop: steps, validation, best and latest checkpoints, statistics, exact resume.
+
+#include <functional>
+
+#include "model_folder.hpp"
+#include "session.hpp"
+#include "voxgrad/data/loader.hpp"
+
+namespace voxgrad::app {
+
+/// A loss of logits [N,D,H,W,C] against targets of the same shape.
+using LossFunction = std::function<Tensor(const Tensor& logits, const Tensor& target)>;
+/// The built-in losses by name: mse (of the sigmoid, as published) and bce.
+LossFunction loss_by_name(const std::string& name);
+
+std::unique_ptr<optim::Optimizer> make_optimizer(const OptimizerConfig& config, nn::Module& net);
+
+/// Mean, extremes and population deviation of the losses of validation batches; the mean is over crops.
+struct Validation {
+  double mean = 0, lowest = 0, highest = 0, deviation = 0;
+};
+
+class Trainer {
+ public:
+  /// `net` and the sources are the caller's; everything written goes below `folder`.
+  Trainer(const TrainConfig& config, models::UNet3d& net, std::shared_ptr<const data::CropSource> train,
+          std::shared_ptr<const data::CropSource> valid, const ModelFolder& folder, Session& session);
+
+  /// Continues from the folder's checkpoint: weights, moments, step, data order, schedule, best loss. Statistics written
+  /// after that checkpoint are dropped.
+  void resume();
+
+  /// Trains up to num_steps in total. INT and TERM write a checkpoint and throw Interrupted; a loss that is not finite
+  /// throws an Error with the step number and leaves the last good files in place.
+  void run();
+
+  int64_t step() const { return step_; }
+  double best() const { return best_; }
+  int64_t best_step() const { return best_step_; }
+
+ private:
+  double train_step();
+  Validation validate();
+  void finish_validation(const Validation& v);
+  void checkpoint();
+  void check_weights() const;
+  data::LoaderOptions loader_options(bool training) const;
+  Metadata metadata() const;
+  void apply_schedule();
+  void append(const std::string& file, const std::string& header, const std::string& row);
+  void keep_rows_before(const std::string& file, int64_t step);
+
+  TrainConfig config_;
+  models::UNet3d& net_;
+  std::shared_ptr<const data::CropSource> train_, valid_;
+  ModelFolder folder_;
+  Session& session_;
+  LossFunction loss_;
+  std::unique_ptr<optim::Optimizer> optimizer_;
+  std::unique_ptr<data::Loader> loader_;
+  data::Batch batch_;
+  int64_t step_ = 0, best_step_ = -1, plateau_waited_ = 0;
+  double best_, plateau_best_, plateau_rate_;
+  std::string config_hash_;
+};
+
+}  // namespace voxgrad::app

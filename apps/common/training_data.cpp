@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "training_data.hpp"
+
+#include <algorithm>
+
+#include "samples.hpp"
+#include "voxgrad/core/random.hpp"
+#include "voxgrad/data/hdf5_dataset.hpp"
+
+namespace voxgrad::app {
+namespace {
+
+/// Several folds as one source.
+class JoinedCrops : public data::CropSource {
+ public:
+  explicit JoinedCrops(std::vector<std::shared_ptr<const data::CropSource>> parts) : parts_(std::move(parts)) {}
+  int64_t size() const override {
+    int64_t n = 0;
+    for (const auto& p : parts_) n += p->size();
+    return n;
+  }
+  data::Extent3 crop_extent() const override { return parts_[0]->crop_extent(); }
+  std::shared_ptr<const data::Crop> crop(int64_t index) const override {
+    for (const auto& p : parts_) {
+      if (index < p->size()) return p->crop(index);
+      index -= p->size();
+    }
+    throw UsageError(text("crop ", index, " does not exist."));
+  }
+
+ private:
+  std::vector<std::shared_ptr<const data::CropSource>> parts_;
+};
+
+std::shared_ptr<const data::CropSource> join(std::vector<std::shared_ptr<const data::CropSource>> parts) {
+  return parts.size() == 1 ? parts[0] : std::make_shared<JoinedCrops>(std::move(parts));
+}
+
+struct Opener {
+  const std::string& path;
+  const TrainConfig& config;
+  data::Hdf5CropOptions options;
+
+  std::shared_ptr<const data::Hdf5Fold> fold(const std::string& name) const {
+    return std::make_shared<const data::Hdf5Fold>(path, name);
+  }
+  std::shared_ptr<const data::CropSource> all(const std::string& name) const {
+    return std::make_shared<data::Hdf5Crops>(fold(name), options);
+  }
+  std::shared_ptr<const data::CropSource> listed(const std::string& name, const std::vector<data::Sample>& samples) const {
+    check<FileError>(!samples.empty(), config.training.samples_path, ": set '", samples_key(config.training),
+                     "' lists no crops for this fold.");
+    return std::make_shared<data::Hdf5Crops>(fold(name), samples, options);
+  }
+  bool has_fold(const std::string& name) const { return io::H5File(path).is_group("/" + name); }
+};
+
+/// Sets a share of a fold's movies aside: by movie, never by crop, chosen by the seed.
+std::pair<std::vector<data::Sample>, std::vector<data::Sample>> split_movies(const data::Hdf5Fold& fold, double share,
+                                                                            uint64_t seed) {
+  std::vector<const data::MovieEntry*> movies;
+  for (const data::MovieEntry& m : fold.movies())
+    if (!m.events.empty()) movies.push_back(&m);
+  check<FileError>(movies.size() >= 2, fold.file().path(), ": has no validation fold, and group '/", fold.fold(), "' has ",
+                   movies.size(), " movies with events: too few to set some aside. Name one with --valid-fold.");
+  Random random(seed, 0x73706c6974);
+  for (size_t i = movies.size(); i > 1; --i) std::swap(movies[i - 1], movies[size_t(random.below(i))]);
+  const size_t held = std::clamp<size_t>(size_t(share * double(movies.size()) + 0.5), 1, movies.size() - 1);
+  std::pair<std::vector<data::Sample>, std::vector<data::Sample>> out;
+  for (size_t i = 0; i < movies.size(); ++i)
+    for (size_t row = 0; row < movies[i]->events.size(); ++row)
+      (i < held ? out.second : out.first).push_back({movies[i]->name, int64_t(row), {}});
+  return out;
+}
+
+}  // namespace
+
+TrainingData open_training_data(const std::string& path, const TrainConfig& config, int64_t cache_bytes) {
+  const TrainingConfig& t = config.training;
+  const Opener open{path, config, {t.crop_size, cache_bytes}};
+  TrainingData data;
+  std::vector<std::shared_ptr<const data::CropSource>> train, valid;
+  if (!t.samples_path.empty()) {
+    check<UsageError>(t.train_folds.size() == 1 && t.valid_folds.size() == 1,
+                      "a samples list goes with one training and one validation fold.");
+    const SampleLists samples = read_samples(t.samples_path, samples_key(t));
+    train.push_back(open.listed(t.train_folds[0], samples.train));
+    valid.push_back(open.listed(t.valid_folds[0], samples.valid));
+    data.summary = text("samples '", samples_key(t), "' of ", t.samples_path);
+  } else if (const bool held_out = std::any_of(t.valid_folds.begin(), t.valid_folds.end(), [&](auto& f) { return open.has_fold(f); });
+             held_out || t.train_folds.size() != 1) {
+    for (const std::string& f : t.train_folds) train.push_back(open.all(f));
+    for (const std::string& f : t.valid_folds) valid.push_back(open.all(f));
+    data.summary = "all events";
+  } else {
+    const auto fold = open.fold(t.train_folds[0]);
+    const auto [rest, held] = split_movies(*fold, t.valid_proportion, config.seed);
+    train.push_back(open.listed(t.train_folds[0], rest));
+    valid.push_back(open.listed(t.train_folds[0], held));
+    data.summary = text("all events, validation on a share of ", t.valid_proportion, " of the movies (no validation fold)");
+  }
+  data.train = join(std::move(train));
+  data.valid = join(std::move(valid));
+  data.summary = text(path, ": ", data.train->size(), " training crops, ", data.valid->size(), " validation crops; ", data.summary);
+  return data;
+}
+
+std::shared_ptr<const data::CropSource> open_validation_crops(const std::string& path, const TrainConfig& config,
+                                                              int64_t cache_bytes) {
+  const TrainingConfig& t = config.training;
+  const Opener open{path, config, {t.crop_size, cache_bytes}};
+  if (!open.has_fold(t.valid_folds[0]) && t.train_folds.size() == 1) {
+    const auto fold = open.fold(t.train_folds[0]);
+    return open.listed(t.train_folds[0], split_movies(*fold, t.valid_proportion, config.seed).second);
+  }
+  std::vector<std::shared_ptr<const data::CropSource>> valid;
+  for (const std::string& f : t.valid_folds) valid.push_back(open.all(f));
+  return join(std::move(valid));
+}
+
+}  // namespace voxgrad::app

@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// voxgrad train: a U-Net from a configuration and a data set, or on from where a run stopped.
+
+#include <dirent.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+
+#include <fmt/format.h>
+
+#include "commands.hpp"
+#include "common/config.hpp"
+#include "common/files.hpp"
+#include "common/model_folder.hpp"
+#include "common/trainer.hpp"
+#include "common/training_data.hpp"
+#include "voxgrad/core/parallel.hpp"
+
+namespace voxgrad::app {
+namespace {
+
+/// Dedicated options and the configuration keys they set.
+struct Shortcut {
+  const char *option, *key;
+};
+constexpr Shortcut shortcuts[] = {
+    {"--steps", "training_config.num_steps"},
+    {"--batch-size", "training_config.batch_size"},
+    {"--learning-rate", "training_config.optimizer.lr"},
+    {"--loss", "training_config.loss"},
+    {"--patch-size", "training_config.patch_size"},
+    {"--valid-interval", "training_config.valid_interval"},
+    {"--checkpoint-interval", "training_config.checkpoint_interval"},
+    {"--samples", "training_config.samples_pu.path"},
+};
+
+Config gather_config(const Arguments& a, Session& session, const std::string& resumed_folder) {
+  Config config = read_config(a, session);
+  if (!resumed_folder.empty() && a.list("--config").empty()) {  // the run's own configuration is the base
+    config = ModelFolder(resumed_folder).config();
+    for (const std::string& assignment : a.list("--set")) config.assign(assignment);
+    if (a.given("--seed")) config.set("seed", a.get("--seed"), "--seed");
+  }
+  for (const Shortcut& s : shortcuts)
+    if (a.given(s.option)) config.set(s.key, a.get(s.option), s.option);
+  const auto list_of = [](const std::vector<std::string>& names) {
+    std::string yaml = "[";
+    for (const std::string& n : names) yaml += (yaml.size() > 1 ? ", " : "") + json_quote(n);
+    return yaml + "]";
+  };
+  if (a.given("--train-fold")) config.set("training_config.train_folds", list_of(a.list("--train-fold")), "--train-fold");
+  if (a.given("--valid-fold")) config.set("training_config.valid_folds", list_of(a.list("--valid-fold")), "--valid-fold");
+  if (!a.inputs().empty()) config.set("dataset", json_quote(a.inputs()[0]), "the command line");
+  return config;
+}
+
+
+/// Removes what a former run left: files of ours only, so that nobody's other data can be lost.
+void clear_model(const std::string& folder) {
+  for (const char* file : {"config.yaml", "weights.safetensors", "checkpoint.safetensors", "thresholds.json", "train.csv",
+                           "valid.csv", "train.log", "optimized-threshold-segmentation", "optimized-threshold-detection"})
+    std::remove((folder + "/" + file).c_str());
+}
+
+std::string weights_of(const std::string& path) {
+  struct stat info {};
+  check<FileError>(stat(path.c_str(), &info) == 0, path, ": no such file or model folder.");
+  if (!S_ISDIR(info.st_mode)) return path;
+  const ModelFolder folder = ModelFolder::existing(path);
+  return folder.has_weights() ? folder.weights_file() : folder.checkpoint_file();
+}
+
+int run_train(const Arguments& a, Session& session) {
+  const std::string resume = a.choice("--resume");
+  std::string named = a.maybe("--out").value_or("");
+  const Config first = gather_config(a, session, "");
+  if (answer_config_questions(a, first, session)) return 0;
+  TrainConfig config = train_config(first);
+  if (named.empty()) {
+    const std::string name = a.maybe("--name").value_or(reference_model_name(config));
+    named = (config.root.empty() ? std::string("models") : config.root) + "/" + name;
+  }
+  const ModelFolder folder(named);
+  const bool resuming = resume != "no" && folder.has_checkpoint();
+  check<UsageError>(resume != "must" || resuming, named, ": holds no checkpoint to resume from.");
+  Config full = first;
+  if (resuming) {
+    full = gather_config(a, session, named);
+    config = train_config(full);
+  }
+  check<UsageError>(config.type == "unet3d", "type is '", config.type,
+                    "': this version trains unet3d only; StarDist is not built in yet.");
+  check<UsageError>(!config.dataset.empty(), "no data set. Name an HDF5 file, or set 'dataset' in the configuration.");
+  if (!resuming && (folder.has_weights() || folder.has_checkpoint()))
+    check<UsageError>(a.flag("--overwrite"), named, " already holds a model. Use --resume auto to go on, --overwrite to start again, ",
+                      "or another --name.");
+
+  set_threads(session.threads());
+  auto net = make_network(config.model, config.seed);
+  check<UsageError>(config.training.patch_size % net->multiple() == 0, "patch_size is ", config.training.patch_size,
+                    ", but a network of depth ", config.model.n_layer, " needs multiples of ", net->multiple(), ".");
+  if (const auto init = a.maybe("--init"); init && !resuming) load_weights(weights_of(*init), *net);
+  const int64_t cache = int64_t(std::min<uint64_t>(session.memory_limit() / 2, uint64_t(64) << 30));
+  const TrainingData data = open_training_data(config.dataset, config, cache);
+
+  session.note(data.summary);
+  session.note(fmt::format("network: {} parameters; batch {} of {}^3 crops, {} steps, loss {}, {} lr {}; {} threads on the cpu",
+                           net->parameter_count(), config.training.batch_size, config.training.patch_size,
+                           config.training.num_steps, config.training.loss, config.training.optimizer.name,
+                           config.training.optimizer.lr, threads()));
+  if (session.dry_run()) {
+    session.print(text("would train into ", named, " (nothing was written)"));
+    return 0;
+  }
+
+  make_folders(named);
+  if (!resuming) clear_model(named);
+  session.keep_log(named + "/train.log");
+  if (!resuming || !a.list("--set").empty()) write_file(folder.config_file(), full.yaml(false));
+  Trainer trainer(config, *net, data.train, data.valid, folder, session);
+  if (resuming) {
+    trainer.resume();
+    session.note(text("resuming at step ", trainer.step()));
+    if (trainer.step() >= config.training.num_steps) session.note("all steps are done already; raise --steps to go on.");
+  }
+  trainer.run();
+  session.print(folder.path());
+  session.result("model", folder.path());
+  session.result("step", trainer.step());
+  session.result("best_valid_loss", trainer.best());
+  session.result("best_step", trainer.best_step());
+  return 0;
+}
+
+std::vector<Option> train_options() {
+  std::vector<Option> options = join({{"--samples", "FILE", "", "JSON with lists of positive and unlabelled crops", "Data"},
+                                {"--train-fold", "NAME", "", "group to train on (default train)", "Data", {}, true},
+                                {"--valid-fold", "NAME", "", "group to validate on (default valid)", "Data", {}, true},
+                                {"--init", "MODEL", "", "start from the weights of a model folder or .safetensors file", "Model"},
+                                {"--steps", "N", "", "training steps in total (default 100000)", "Training"},
+                                {"--batch-size", "N", "", "crops per step (default 128)", "Training"},
+                                {"--learning-rate", "LR", "", "of the optimiser (default 0.0002)", "Training"},
+                                {"--loss", "mse|bce", "", "loss function (default mse)", "Training"},
+                                {"--patch-size", "N", "", "edge of the network's input in voxels (default 32)", "Training"},
+                                {"--valid-interval", "N", "", "steps between validations (default 100)", "Training"},
+                                {"--checkpoint-interval", "N", "", "steps between checkpoints (default 100)", "Training"},
+                                {"--resume", "no|auto|must", "no", "go on from the checkpoint in the model folder: auto if there is one, must or fail", "Training"},
+                                {"--out", "DIR", "", "model folder (default models/NAME)", "Output"},
+                                {"--name", "NAME", "", "model name (default made from samples and seed)", "Output"}},
+                               {common::overwrite("start again in a folder that holds a model already"), common::dry_run(),
+                                common::seed(), common::threads(), common::device(), common::memory()});
+  for (const Option& o : config_options()) options.push_back(o);
+  return options;
+}
+
+}  // namespace
+
+Command make_train() {
+  return {.name = "train",
+          .summary = "Trains a 3-D U-Net on annotated movies, fine-tunes one, or goes on with an interrupted run.",
+          .usage_inputs = "[DATA.h5]",
+          .options = train_options(),
+          .examples = {{"voxgrad train data.h5 --steps 20000 --batch-size 16 --out models/first", "train on an HDF5 data set"},
+                       {"voxgrad train --config subset.yaml --seed 43", "one run of the published study"},
+                       {"voxgrad train data.h5 --out models/first --resume auto", "go on after an interruption"},
+                       {"voxgrad train mine.h5 --init models/first --learning-rate 5e-5 --out models/tuned", "fine-tune on own data"}},
+          .more = "docs/training.md",
+          .run = run_train};
+}
+
+}  // namespace voxgrad::app
