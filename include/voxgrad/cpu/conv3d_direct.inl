@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Kernels of conv3d_direct.hpp: weights, ring, forward tile.
+
+/// Weights of block b in reading order [kD][channel block][kH][ci][kw][lanes]. `adjoint`: w is the other way round
+/// ([k,Co,Ci], taps mirrored), as the data gradient needs it.
+inline void direct_weights(const DirectPlan& p, bool adjoint, const float* w, int64_t b, float* to) {
+  const int64_t L = p.lanes(), twice = p.pair ? 2 : 1;
+  const int64_t taps = p.kernel[0] * p.kernel[1] * 3;
+  const int64_t pitch = adjoint ? p.Ci : 1;
+  for (int64_t kd = 0; kd < p.kernel[0]; ++kd)
+    for (int64_t c8 = 0; c8 < p.Ci; c8 += 8)
+      for (int64_t kh = 0; kh < p.kernel[1]; ++kh)
+        for (int64_t ci = c8; ci < c8 + 8 && ci < p.Ci; ++ci)
+          for (int64_t kw = 0; kw < 3; ++kw, to += L) {
+            const int64_t tap = (kd * p.kernel[1] + kh) * 3 + kw, first = b * p.channels();
+            const float* from = adjoint ? w + ((taps - 1 - tap) * p.Co + first) * p.Ci + ci
+                                        : w + (tap * p.Ci + ci) * p.Co + first;
+            const int64_t have = p.Co - first < p.channels() ? p.Co - first : p.channels();
+            for (int64_t c = 0; c < have; ++c)
+              for (int64_t t = 0; t < twice; ++t) to[c * twice + t] = from[c * pitch];
+            for (int64_t c = have * twice; c < L; ++c) to[c] = 0;
+          }
+}
+
+inline void zero_floats(float* to, int64_t n) {
+  for (int64_t i = 0; i < n; ++i) to[i] = 0;
+}
+
+/// One row of 8 channels, `points` wide, from x (pitch Ci, `have` channels), or zeros when x is null.
+inline void direct_copy_row(float* to, const float* x, int64_t Ci, int64_t have, int64_t points) {
+  if (!x) return zero_floats(to, points * 8);
+  if (have == 8)
+    for (int64_t i = 0; i < points; ++i) __builtin_memcpy(to + i * 8, x + i * Ci, 32);
+  else
+    for (int64_t i = 0; i < points; ++i)
+      for (int64_t c = 0; c < 8; ++c) to[i * 8 + c] = c < have ? x[i * Ci + c] : 0.0f;
+}
+
+#if VOXGRAD_LANES == 16
+/// Two rows of 8 channels, interleaved; a null row is zeros.
+inline void direct_copy_pair(float* to, const float* xa, const float* xb, int64_t Ci, int64_t have, int64_t points) {
+  for (int64_t i = 0; i < points; ++i) {
+    const Half a = xa ? load_half_first(xa + i * Ci, have) : Half{};
+    const Half b = xb ? load_half_first(xb + i * Ci, have) : Half{};
+    store(to + i * 16, interleave(a, b));
+  }
+}
+#endif
+
+/// Copies one depth slice x [H,W,C] into the ring: row r of the ring is row r - top of x, point j is j - left.
+inline void direct_slice(const DirectPlan& p, const float* x, int64_t H, int64_t W, int64_t C, int64_t top, int64_t left,
+                         int64_t rows, int64_t width, float* to) {
+  for (int64_t c = 0; c < C; c += 8)
+    for (int64_t r = 0; r < rows; ++r, to += width * p.unit) {
+      const int64_t have = C - c < 8 ? C - c : 8;
+      const int64_t a = r - top, b = a + p.half;
+      const float* xa = a >= 0 && a < H ? x + a * W * C + c : nullptr;
+      const int64_t right = left + W < width ? left + W : width;
+      zero_floats(to, left * p.unit);
+#if VOXGRAD_LANES == 16
+      const float* xb = b >= 0 && b < H ? x + b * W * C + c : nullptr;
+      if (p.pair) direct_copy_pair(to + left * 16, xa, xb, C, have, right - left);
+      else
+#endif
+        direct_copy_row(to + left * 8, xa, C, have, right - left);
+      zero_floats(to + right * p.unit, (width - right) * p.unit);
+      (void)b;
+    }
+}
+
+template <bool pair>
+[[gnu::always_inline]] inline Vec ring_splat(const float* p) {
+#if VOXGRAD_LANES == 16
+  if constexpr (pair) return splat_pair(p);
+#endif
+  return splat(*p);
+}
+
+/// Outputs of `R` rows x `T` points x NV vectors at row oh, point ow of slice d; w and bias are those of the block.
+template <bool pair, int NV, int R, int T>
+void direct_tile(const DirectPlan& p, const float* ring, const float* w, const float* bias, float* y, int64_t d,
+                 int64_t oh, int64_t ow, int64_t left) {
+  constexpr int unit = pair ? 16 : 8, each = pair ? 2 : 1;
+  Vec acc[R][T][NV];
+#pragma GCC unroll 4
+  for (int r = 0; r < R; ++r)
+#pragma GCC unroll 16
+    for (int t = 0; t < T; ++t)
+#pragma GCC unroll 2
+      for (int v = 0; v < NV; ++v) acc[r][t][v] = load(bias + v * lanes);
+  const int64_t row = p.row(), plane = p.plane();
+  for (int64_t kd = 0; kd < p.kernel[0]; ++kd) {
+    const int64_t id = d + kd - p.pad[0];
+    if (id < 0 || id >= p.in[0]) {
+      w += p.kernel[1] * p.Ci * 3 * NV * lanes;
+      continue;
+    }
+    const float* block = ring + id % p.kernel[0] * p.slice() + oh * row + ow * unit;
+    for (int64_t c8 = 0; c8 < p.Ci; c8 += 8, block += plane) {
+      const int64_t have = p.Ci - c8 < 8 ? p.Ci - c8 : 8;
+      const float* x = block;
+      for (int64_t kh = 0; kh < p.kernel[1]; ++kh, x += row)
+        for (int64_t ci = 0; ci < have; ++ci, w += 3 * NV * lanes) {
+          Vec wv[3][NV];
+#pragma GCC unroll 3
+          for (int k = 0; k < 3; ++k)
+#pragma GCC unroll 2
+            for (int v = 0; v < NV; ++v) wv[k][v] = load(w + (k * NV + v) * lanes);
+#pragma GCC unroll 4
+          for (int r = 0; r < R; ++r)
+#pragma GCC unroll 18
+            for (int j = 0; j < T + 2; ++j) {
+              const Vec b = ring_splat<pair>(x + r * row + j * unit + ci * each);
+#pragma GCC unroll 3
+              for (int k = 0; k < 3; ++k)
+                if (j - k >= 0 && j - k < T)
+#pragma GCC unroll 2
+                  for (int v = 0; v < NV; ++v) acc[r][j - k][v] = fma(b, wv[k][v], acc[r][j - k][v]);
+            }
+        }
+    }
+  }
+#pragma GCC unroll 4
+  for (int r = 0; r < R; ++r) {
+    float* to = y + ((oh + r) * p.out[2] + ow) * p.Co;
+    const bool a = oh + r < p.half;
+#pragma GCC unroll 16
+    for (int t = 0; t < T; ++t) {
+      if (ow + t >= p.out[2]) continue;
+#if VOXGRAD_LANES == 16
+      if constexpr (pair) {
+        if (a) store_half_first(to + t * p.Co, row_a(acc[r][t][0]), left);
+        if (a && oh + r + p.half < p.out[1])
+          store_half_first(to + (p.half * p.out[2] + t) * p.Co, row_b(acc[r][t][0]), left);
+        continue;
+      }
+#endif
+#pragma GCC unroll 2
+      for (int v = 0; v < NV; ++v)
+        if (a && left > v * lanes) store_first(to + t * p.Co + v * lanes, acc[r][t][v], left - v * lanes);
+    }
+  }
+}
+
+/// Output slices [begin, end) of N x oD; `ring` holds kernel[0] slices.
+template <bool pair, int NV, int R, int T>
+void direct_slices(const DirectPlan& p, const float* in, const float* w, const float* bias, float* out, int64_t begin,
+                   int64_t end, float* ring) {
+  int64_t sample = -1, next = 0;  // the ring holds slices of `sample` up to `next`
+  for (int64_t s = begin; s < end; ++s) {
+    const int64_t n = s / p.out[0], d = s % p.out[0];
+    const int64_t first = d - p.pad[0] < 0 ? 0 : d - p.pad[0];
+    const int64_t last = d - p.pad[0] + p.kernel[0] < p.in[0] ? d - p.pad[0] + p.kernel[0] : p.in[0];
+    for (int64_t id = n == sample && next > first ? next : first; id < last; ++id)
+      direct_slice(p, in + (n * p.in[0] + id) * p.in[1] * p.in[2] * p.Ci, p.in[1], p.in[2], p.Ci, p.pad[1], p.pad[2],
+                   p.in_rows(), p.width(), ring + id % p.kernel[0] * p.slice());
+    sample = n, next = last;
+    for (int64_t b = 0; b < p.blocks(); ++b) {
+      const int64_t c = b * p.channels();
+      for (int64_t oh = 0; oh < p.out_rows(); oh += R)
+        for (int64_t ow = 0; ow < p.out[2]; ow += T)
+          direct_tile<pair, NV, R, T>(p, ring, w + b * p.weight_block(), bias + b * p.lanes(),
+                                      out + s * p.out[1] * p.out[2] * p.Co + c, d, oh, ow, p.Co - c);
+    }
+  }
+}
+
+/// Runs the tile that the plan names.
+inline void direct_run(const DirectPlan& p, const float* in, const float* w, const float* bias, float* out,
+                       int64_t begin, int64_t end, float* ring) {
+#if VOXGRAD_LANES == 16
+  const auto run = p.pair ? (p.wide == 16 ? direct_slices<true, 1, 1, 16> : direct_slices<true, 1, 2, 8>)
+                   : p.vectors == 2 ? direct_slices<false, 2, 1, 8>
+                   : p.wide == 16 ? direct_slices<false, 1, 1, 16> : direct_slices<false, 1, 2, 8>;
+#elif VOXGRAD_LANES == 8
+  const auto run = p.vectors == 2 ? direct_slices<false, 2, 1, 4> : direct_slices<false, 1, 1, 8>;
+#else
+  const auto run = p.vectors == 2 ? direct_slices<false, 2, 1, 4> : direct_slices<false, 1, 1, 4>;
+#endif
+  run(p, in, w, bias, out, begin, end, ring);
+}
+
+/// Chooses the tile for the plan's extents.
+inline void direct_tiling(DirectPlan& p) {
+  p.vector_lanes = lanes;
+  p.pair = lanes == 16 && p.Co <= 8 && p.out[1] > 1;
+  p.vectors = !p.pair && p.Co > lanes ? 2 : 1;
+  p.rows = 1;
+#if VOXGRAD_LANES == 16
+  p.wide = p.vectors == 2 || p.out[2] <= 8 || (p.out[2] > 16 && p.out[2] <= 24) ? 8 : 16;
+  if (p.vectors == 1 && p.wide == 8) p.rows = 2;
+#elif VOXGRAD_LANES == 8
+  p.wide = p.vectors == 2 ? 4 : 8;
+#else
+  p.wide = 4;
+#endif
+  p.unit = p.pair ? 16 : 8;
+  p.half = p.pair ? (p.out[1] + 1) / 2 : p.out[1];
+}

@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#pragma once
+// Calls of the row kernels: tables of which points meet, weights in the order a kernel reads, tasks over the threads.
+// Scratch: slot 0 holds weights, slot 1 tables and partial sums.
+
+#include "voxgrad/cpu/conv3d_rows.hpp"
+
+namespace voxgrad::cpu {
+
+/// Floats in a vector of the instruction set in force.
+inline int64_t isa_lanes() { return current_isa() == Isa::avx512 ? 16 : current_isa() == Isa::avx2 ? 8 : 4; }
+
+inline int64_t round_up(int64_t n, int64_t unit) { return (n + unit - 1) / unit * unit; }
+
+/// Tasks per piece of a parallel loop when one task costs `flop`.
+inline int64_t conv_grain(double flop) { return std::max(int64_t(1), int64_t(2e5 / std::max(flop, 1.0))); }
+
+/// Fills the plan's grids and tables. `scatter`: out is the reached grid, else the placed one.
+inline RowsPlan rows_plan(const ConvAxis (&axis)[3], bool scatter, int64_t N, int64_t A, int64_t B) {
+  RowsPlan p{};
+  p.N = N, p.A = A, p.B = B;
+  size_t entries = 0;
+  for (int a = 0; a < 3; ++a) {
+    p.kernel[a] = axis[a].kernel;
+    p.out[a] = scatter ? axis[a].reached : axis[a].placed;
+    p.in[a] = scatter ? axis[a].placed : axis[a].reached;
+    entries += size_t(p.kernel[a] * p.out[a]);
+  }
+  int32_t* table = static_cast<int32_t*>(scratch(1, entries * sizeof(int32_t) + size_t(A) * sizeof(float)));
+  for (int a = 0; a < 3; ++a) {
+    p.index[a] = table;
+    for (int64_t k = 0; k < p.kernel[a]; ++k)
+      for (int64_t o = 0; o < p.out[a]; ++o) {
+        const int64_t i = scatter ? axis[a].place(o, k) : axis[a].reach(o, k);
+        *table++ = i >= 0 && i < p.in[a] ? int32_t(i) : -1;
+      }
+  }
+  float* zeros = reinterpret_cast<float*>(table);
+  std::fill(zeros, zeros + A, 0.0f);
+  p.zeros = zeros;
+  p.step = scatter ? axis[2].stride : 1;
+  const int64_t along = (p.out[2] + p.step - 1) / p.step;
+  p.across_samples = along < 8 && N > along;
+  return p;
+}
+
+/// w [k,A,B] (or [k,B,A] when `transposed`) as [k,A,ld] with zeros from B to ld, in scratch slot 0.
+inline const float* rows_weight(const RowsPlan& p, bool transposed, const float* w) {
+  const int64_t taps = p.kernel[0] * p.kernel[1] * p.kernel[2];
+  float* packed = static_cast<float*>(scratch(0, size_t(taps * p.A * p.ld) * sizeof(float)));
+  parallel_for(taps * p.A, std::max(int64_t(1), 16384 / p.ld), [&](int64_t begin, int64_t end) {
+    for (int64_t row = begin; row < end; ++row) {
+      const int64_t k = row / p.A, a = row % p.A;
+      const float* from = transposed ? w + k * p.A * p.B + a : w + row * p.B;
+      const int64_t pitch = transposed ? p.A : 1;
+      float* to = packed + row * p.ld;
+      for (int64_t b = 0; b < p.B; ++b) to[b] = from[b * pitch];
+      for (int64_t b = p.B; b < p.ld; ++b) to[b] = 0;
+    }
+  });
+  return packed;
+}
+
+/// out = bias + the sum of RowsPlan; `transposed`: w is [k,B,A], else [k,A,B].
+inline void conv_rows(const ConvAxis (&axis)[3], bool scatter, int64_t N, int64_t A, int64_t B, const float* in,
+                      const float* w, bool transposed, const float* bias, float* out) {
+  RowsPlan p = rows_plan(axis, scatter, N, A, B);
+  p.bias = bias;
+  const int64_t lanes = isa_lanes();
+  const double flop = 2.0 * double(A) * double(p.kernel[0] * p.kernel[1] * p.kernel[2]) *
+                      double(p.across_samples ? N : p.out[2]);  // of a group, per output channel
+  const bool dot = transposed && !bias && A % lanes == 0 && B % 4 == 0 &&
+                   A * p.kernel[0] * p.kernel[1] * p.kernel[2] >= 256;
+  if (dot) {
+    p.w = w;
+    const auto run = by_isa(scalar::rows_dot, avx2::rows_dot, avx512::rows_dot);
+    return parallel_for(B / 4 * p.groups(), conv_grain(4 * flop), [&](int64_t begin, int64_t end) { run(p, in, out, begin, end); });
+  }
+  p.ld = round_up(B, lanes);
+  p.w = transposed || p.ld != B ? rows_weight(p, transposed, w) : w;
+  const int64_t blocks = (p.ld + 2 * lanes - 1) / (2 * lanes);
+  const auto run = by_isa(scalar::rows_run, avx2::rows_run, avx512::rows_run);
+  parallel_for(blocks * p.groups(), conv_grain(2 * double(lanes) * flop), [&](int64_t begin, int64_t end) { run(p, in, out, begin, end); });
+}
+
+/// dw [k,Ci,Co]; `transposed`: x lies on the placed grid and dy on the reached one.
+inline void conv_outer(const ConvAxis (&axis)[3], bool transposed, int64_t N, int64_t Ci, int64_t Co, const float* x,
+                       const float* dy, float* dw) {
+  OuterPlan p{};
+  p.N = N;
+  int32_t* table = static_cast<int32_t*>(
+      scratch(1, size_t(axis[0].kernel + axis[1].kernel + axis[2].kernel) * 2 * sizeof(int32_t)));
+  for (int a = 0; a < 3; ++a) {
+    p.kernel[a] = axis[a].kernel, p.stride[a] = axis[a].stride, p.padding[a] = axis[a].padding;
+    p.dilation[a] = axis[a].dilation, p.placed[a] = axis[a].placed, p.reached[a] = axis[a].reached;
+    p.range[a] = table;
+    for (int64_t k = 0; k < axis[a].kernel; ++k) {
+      *table++ = int32_t(axis[a].first_point(k));
+      *table++ = int32_t(axis[a].last_point(k));
+    }
+  }
+  const int64_t lanes = isa_lanes();
+  const auto fill = [&](int64_t channels) { return double(channels) / double(round_up(channels, lanes)); };
+  const bool along_co = fill(Co) >= fill(Ci);  // the vector runs along the channels that fill it better
+  p.U = along_co ? Ci : Co, p.V = along_co ? Co : Ci;
+  p.u = along_co ? x : dy, p.v = along_co ? dy : x;
+  p.u_reached = along_co != transposed;
+  p.u_stride = along_co ? Co : 1, p.v_stride = along_co ? 1 : Co;
+  p.dw = dw;
+  const auto run = by_isa(scalar::outer_run, avx2::outer_run, avx512::outer_run);
+  parallel_for(axis[0].kernel * axis[1].kernel * axis[2].kernel * p.u_blocks(), 1,
+               [&](int64_t begin, int64_t end) { run(p, begin, end); });
+}
+
+/// db[c] = sum of dy over all points, in chunks that do not depend on the threads.
+inline void conv_bias(int64_t points, int64_t C, const float* dy, float* db) {
+  constexpr int64_t chunk = 8192;
+  const int64_t chunks = (points + chunk - 1) / chunk;
+  double* sums = static_cast<double*>(scratch(1, size_t(chunks * C) * sizeof(double)));
+  std::fill(sums, sums + chunks * C, 0.0);
+  const auto run = by_isa(scalar::bias_run, avx2::bias_run, avx512::bias_run);
+  parallel_for(chunks, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) run(dy, C, i * chunk, std::min(points, (i + 1) * chunk), sums + i * C);
+  });
+  for (int64_t c = 0; c < C; ++c) {
+    double total = 0;
+    for (int64_t i = 0; i < chunks; ++i) total += sums[i * C + c];
+    db[c] = float(total);
+  }
+}
+
+}  // namespace voxgrad::cpu

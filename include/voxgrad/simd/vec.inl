@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Vec: `lanes` floats in one register, on the compilers' vector types. Half: 8 floats where a Vec holds 16.
+
+inline constexpr int lanes = VOXGRAD_LANES;
+typedef float Vec __attribute__((vector_size(VOXGRAD_LANES * 4)));
+typedef float VecMemory __attribute__((vector_size(VOXGRAD_LANES * 4), aligned(4), may_alias));
+
+[[gnu::always_inline]] inline Vec load(const float* p) { return *reinterpret_cast<const VecMemory*>(p); }
+[[gnu::always_inline]] inline void store(float* p, Vec v) { *reinterpret_cast<VecMemory*>(p) = v; }
+/// x - 0 is x for every x, so this is one broadcast.
+[[gnu::always_inline]] inline Vec splat(float x) { return x - Vec{}; }
+/// a b + c in one expression, which both compilers contract to a fused multiply-add.
+[[gnu::always_inline]] inline Vec fma(Vec a, Vec b, Vec c) { return a * b + c; }
+
+#if VOXGRAD_LANES == 16
+/// The first n lanes from memory, the others zero. Touches no byte beyond.
+[[gnu::always_inline]] inline Vec load_first(const float* p, int64_t n) {
+  return Vec(_mm512_maskz_loadu_ps(n >= 16 ? __mmask16(0xffff) : __mmask16((1u << n) - 1), p));
+}
+[[gnu::always_inline]] inline void store_first(float* p, Vec v, int64_t n) {
+  _mm512_mask_storeu_ps(p, n >= 16 ? __mmask16(0xffff) : __mmask16((1u << n) - 1), __m512(v));
+}
+#else
+[[gnu::always_inline]] inline Vec load_first(const float* p, int64_t n) {
+  if (n >= lanes) return load(p);
+  Vec v{};
+  for (int i = 0; i < n; ++i) v[i] = p[i];
+  return v;
+}
+[[gnu::always_inline]] inline void store_first(float* p, Vec v, int64_t n) {
+  if (n >= lanes) return store(p, v);
+  for (int i = 0; i < n; ++i) p[i] = v[i];
+}
+#endif
+
+/// Sum of the lanes, pairwise.
+[[gnu::always_inline]] inline float sum_lanes(Vec v) {
+  float part[lanes];
+  store(part, v);
+  for (int width = lanes / 2; width > 0; width /= 2)
+    for (int i = 0; i < width; ++i) part[i] += part[i + width];
+  return part[0];
+}
+
+#if VOXGRAD_LANES == 16
+// Pairs: a Vec as 8 channels of two rows, lanes (channel 0 of row A, channel 0 of row B, channel 1 of row A, ...).
+typedef float Half __attribute__((vector_size(32)));
+typedef float HalfMemory __attribute__((vector_size(32), aligned(4), may_alias));
+typedef double PairVec __attribute__((vector_size(64)));
+typedef double PairMemory __attribute__((aligned(4), may_alias));
+
+[[gnu::always_inline]] inline Half load_half(const float* p) { return *reinterpret_cast<const HalfMemory*>(p); }
+[[gnu::always_inline]] inline Half load_half_first(const float* p, int64_t n) {
+  return Half(_mm256_maskz_loadu_ps(n >= 8 ? __mmask8(0xff) : __mmask8((1u << n) - 1), p));
+}
+[[gnu::always_inline]] inline void store_half_first(float* p, Half v, int64_t n) {
+  _mm256_mask_storeu_ps(p, n >= 8 ? __mmask8(0xff) : __mmask8((1u << n) - 1), __m256(v));
+}
+/// (p[0], p[1], p[0], p[1], ...): a value of each row, for all channels.
+[[gnu::always_inline]] inline Vec splat_pair(const float* p) {
+  const double pair = *reinterpret_cast<const PairMemory*>(p);  // moved, never computed with
+  return Vec(PairVec{pair, pair, pair, pair, pair, pair, pair, pair});
+}
+[[gnu::always_inline]] inline Vec interleave(Half a, Half b) {
+  return __builtin_shufflevector(a, b, 0, 8, 1, 9, 2, 10, 3, 11, 4, 12, 5, 13, 6, 14, 7, 15);
+}
+[[gnu::always_inline]] inline Half row_a(Vec v) { return __builtin_shufflevector(v, v, 0, 2, 4, 6, 8, 10, 12, 14); }
+[[gnu::always_inline]] inline Half row_b(Vec v) { return __builtin_shufflevector(v, v, 1, 3, 5, 7, 9, 11, 13, 15); }
+#endif

@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Float convolution kernels of every instruction set against the definition in double. Values are small multiples of
+// 1/4, so every sum is exact and results must be equal, not close. Buffers lie between walls of NaN: a stray read
+// shows in the result, a stray write in the wall, a missed write as the NaN that filled the output.
+
+#include "voxgrad/core/parallel.hpp"
+#include "voxgrad/kernels/conv_transpose3d.hpp"
+#include "voxgrad/simd/isa.hpp"
+
+#include <cmath>
+#include <cstring>
+#include <iostream>
+#include <limits>
+#include <sstream>
+#include <vector>
+
+#include "catch.hpp"
+
+using namespace voxgrad;
+using namespace voxgrad::kernels;
+
+namespace {
+const Device host{};
+constexpr float nan_value = std::numeric_limits<float>::quiet_NaN();
+constexpr int64_t wall = 64;
+
+struct Random {
+  uint64_t state;
+  uint32_t next() {
+    state = state * 6364136223846793005u + 1442695040888963407u;
+    return uint32_t(state >> 33);
+  }
+  template <size_t n>
+  int64_t pick(const int64_t (&list)[n]) { return list[next() % n]; }
+};
+
+/// `size` floats between two walls.
+class Walled {
+ public:
+  explicit Walled(int64_t size) : size_(size), data_(size_t(size + 2 * wall), nan_value) {}
+  Walled(int64_t size, uint64_t seed) : Walled(size) {
+    Random r{seed};
+    for (int64_t i = 0; i < size; ++i) data()[i] = float(int(r.next() % 9) - 4) / 4;
+  }
+  float* data() { return data_.data() + wall; }
+  bool walls_stand() const {
+    for (int64_t i = 0; i < wall; ++i)
+      if (!std::isnan(data_[size_t(i)]) || !std::isnan(data_[size_t(size_ + wall + i)])) return false;
+    return true;
+  }
+  std::vector<double> as_double() { return std::vector<double>(data(), data() + size_); }
+  int64_t equal_to(const std::vector<double>& want) {
+    int64_t count = 0;
+    for (int64_t i = 0; i < size_; ++i) count += double(data()[i]) == want[size_t(i)];
+    return count;
+  }
+  bool same_bits(Walled& other) { return std::memcmp(data(), other.data(), size_t(size_) * sizeof(float)) == 0; }
+  int64_t size() const { return size_; }
+
+ private:
+  int64_t size_;
+  std::vector<float> data_;
+};
+
+std::string describe(const Conv3dProblem& p) {
+  std::ostringstream s;
+  s << "N " << p.N << " in " << p.in[0] << 'x' << p.in[1] << 'x' << p.in[2] << " Ci " << p.Ci << " Co " << p.Co;
+  for (int a = 0; a < 3; ++a)
+    s << " | k " << p.kernel[a] << " s " << p.stride[a] << " p " << p.padding[a] << " d " << p.dilation[a];
+  return s.str();
+}
+
+std::vector<Isa> isas() {
+  std::vector<Isa> all;
+  for (Isa isa : {Isa::scalar, Isa::avx2, Isa::avx512})
+    if (supported(isa)) all.push_back(isa);
+  return all;
+}
+
+/// Restores instruction set and threads.
+struct Settings {
+  Isa isa = current_isa();
+  int count = threads();
+  ~Settings() {
+    set_isa(isa);
+    set_threads(count);
+  }
+};
+
+/// All three passes of a problem on every instruction set; `few`: also with 1 to 7 threads, which must agree in bits.
+template <class Problem, class Table>
+void check_problem(const Kernels<Table>& slot, Problem p, bool threads_too) {
+  INFO(describe(p));
+  const int64_t nx = p.N * p.in[0] * p.in[1] * p.in[2] * p.Ci, ny = p.N * p.out[0] * p.out[1] * p.out[2] * p.Co;
+  const int64_t nw = p.kernel[0] * p.kernel[1] * p.kernel[2] * p.Ci * p.Co;
+  Walled x(nx, 1), w(nw, 2), bias(p.Co, 3), dy(ny, 4);
+  const auto xd = x.as_double(), wd = w.as_double(), bd = bias.as_double(), dyd = dy.as_double();
+  std::vector<double> y(size_t(ny), 0), dx(size_t(nx), 0), dw(size_t(nw), 0), db(size_t(p.Co), 0);
+  const Table& t = slot.at(host);
+  p.dtype = DType::f64;
+  t.forward(p, xd.data(), wd.data(), bd.data(), y.data());
+  t.backward_data(p, dyd.data(), wd.data(), dx.data());
+  t.backward_weight(p, xd.data(), dyd.data(), dw.data(), db.data());
+  p.dtype = DType::f32;
+  Settings restore;
+  for (Isa isa : isas()) {
+    INFO(name(isa));
+    set_isa(isa);
+    Walled yf(ny), dxf(nx), dwf(nw), dbf(p.Co);
+    t.forward(p, x.data(), w.data(), bias.data(), yf.data());
+    CHECK(yf.equal_to(y) == ny);
+    t.backward_data(p, dy.data(), w.data(), dxf.data());
+    CHECK(dxf.equal_to(dx) == nx);
+    t.backward_weight(p, x.data(), dy.data(), dwf.data(), dbf.data());
+    CHECK(dwf.equal_to(dw) == nw);
+    CHECK(dbf.equal_to(db) == p.Co);
+    CHECK((yf.walls_stand() && dxf.walls_stand() && dwf.walls_stand() && dbf.walls_stand()));
+    for (int count = 1; threads_too && count <= 7; ++count) {
+      set_threads(count);
+      INFO("threads " << count);
+      Walled y2(ny), dx2(nx), dw2(nw), db2(p.Co);
+      t.forward(p, x.data(), w.data(), bias.data(), y2.data());
+      t.backward_data(p, dy.data(), w.data(), dx2.data());
+      t.backward_weight(p, x.data(), dy.data(), dw2.data(), db2.data());
+      CHECK((y2.same_bits(yf) && dx2.same_bits(dxf) && dw2.same_bits(dwf) && db2.same_bits(dbf)));
+    }
+  }
+}
+
+/// Fills `out` and runs both ops on the geometry (the transposed one with the grids exchanged), where they exist.
+void check_geometry(Conv3dProblem p, bool threads_too = false) {
+  for (int a = 0; a < 3; ++a) {
+    p.out[a] = (p.in[a] + 2 * p.padding[a] - p.dilation[a] * (p.kernel[a] - 1) - 1) / p.stride[a] + 1;
+    if (p.in[a] + 2 * p.padding[a] - p.dilation[a] * (p.kernel[a] - 1) - 1 < 0) return;
+  }
+  check_problem(conv3d, p, threads_too);
+  ConvTranspose3dProblem q{p};
+  for (int a = 0; a < 3; ++a) {
+    const int64_t extra = std::max(p.stride[a], p.dilation[a]) - 1;  // the largest output_padding
+    q.out[a] = (p.in[a] - 1) * p.stride[a] - 2 * p.padding[a] + p.dilation[a] * (p.kernel[a] - 1) + extra + 1;
+    if (q.out[a] < 1) return;
+  }
+  check_problem(conv_transpose3d, q, threads_too);
+}
+
+Conv3dProblem cube(int64_t N, int64_t D, int64_t H, int64_t W, int64_t Ci, int64_t Co, int64_t k, int64_t s, int64_t pad,
+                   int64_t dil) {
+  Conv3dProblem p{};
+  p.N = N, p.Ci = Ci, p.Co = Co;
+  const int64_t extents[3] = {D, H, W};
+  for (int a = 0; a < 3; ++a) {
+    p.in[a] = extents[a], p.kernel[a] = k, p.stride[a] = s, p.padding[a] = pad, p.dilation[a] = dil;
+  }
+  return p;
+}
+}  // namespace
+
+TEST_CASE("layers of the networks, shrunk in batch") {
+  constexpr int64_t same[][3] = {{17, 1, 8}, {17, 8, 8}, {16, 16, 8}, {16, 8, 16}, {8, 16, 32}, {8, 32, 32},
+                           {8, 64, 32}, {9, 32, 64}, {4, 32, 64}, {4, 64, 64}, {2, 64, 128}, {2, 128, 64}, {1, 64, 64}};
+  for (const auto& l : same)
+    check_geometry(cube(2, std::min<int64_t>(l[0], 5), std::min<int64_t>(l[0], 9), l[0], l[1], l[2], 3, 1, 1, 1));
+  constexpr int64_t half[][3] = {{9, 16, 8}, {8, 32, 16}, {4, 64, 32}, {2, 128, 64}, {1, 64, 32}};
+  for (const auto& l : half)
+    check_geometry(cube(3, std::min<int64_t>(l[0], 4), l[0], l[0], l[1], l[2], 3, 2, 1, 1));
+  check_geometry(cube(9, 2, 2, 2, 32, 64, 3, 1, 1, 1));
+  check_geometry(cube(9, 1, 2, 3, 64, 32, 3, 2, 1, 1));
+  check_geometry(cube(2, 3, 5, 33, 8, 1, 1, 1, 0, 1));
+  check_geometry(cube(2, 3, 5, 33, 128, 96, 1, 1, 0, 1));
+}
+
+TEST_CASE("the list of odd sizes") {
+  constexpr int64_t extents[] = {1, 2, 3, 4, 5, 7, 8, 9, 17, 33}, channels[] = {1, 2, 3, 7, 8, 9, 16, 17, 24, 32, 64},
+                    kernels_[] = {1, 2, 3, 3, 3, 5}, strides[] = {1, 1, 2, 3}, paddings[] = {0, 1, 1, 2, 3},
+                    dilations[] = {1, 1, 1, 2, 3}, batches[] = {0, 1, 2, 3, 5, 9};
+  Random r{2024};
+  int64_t done = 0;
+  while (done < 150) {
+    Conv3dProblem p{};
+    p.N = r.pick(batches), p.Ci = r.pick(channels), p.Co = r.pick(channels);
+    const bool same = r.next() % 2;  // half the cases are cubes of stride 1
+    for (int a = 0; a < 3; ++a) {
+      p.in[a] = r.pick(extents);
+      p.kernel[a] = same ? 3 : r.pick(kernels_);
+      p.stride[a] = same ? 1 : r.pick(strides);
+      p.padding[a] = r.pick(paddings);
+      p.dilation[a] = same ? 1 : r.pick(dilations);
+    }
+    const double taps = double(p.kernel[0] * p.kernel[1] * p.kernel[2]);
+    if (double(std::max<int64_t>(p.N, 1) * p.in[0] * p.in[1] * p.in[2] * p.Ci * p.Co) * taps > 4e6) continue;
+    check_geometry(p);
+    ++done;
+  }
+}
+
+TEST_CASE("results do not depend on the number of threads") {
+  check_geometry(cube(3, 5, 7, 9, 8, 8, 3, 1, 1, 1), true);
+  check_geometry(cube(1, 9, 8, 8, 17, 24, 3, 1, 1, 1), true);
+  check_geometry(cube(5, 2, 2, 2, 32, 32, 3, 1, 1, 1), true);
+  check_geometry(cube(2, 4, 5, 6, 8, 16, 3, 2, 1, 1), true);
+}
