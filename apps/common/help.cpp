@@ -106,7 +106,7 @@ std::string command_help(const Command& command, int width) {
   if (!command.examples.empty()) out << "\nExamples:\n";
   for (const Example& example : command.examples)
     out << "  " << example.line << "\n      " << wrap(example.says, width, 6) << "\n";
-  if (!command.more.empty()) out << "\n" << wrap(command.more, width, 0) << "\n";
+  if (!command.more.empty()) out << "\n" << wrap("More: " + command.more, width, 0) << "\n";
   return out.str();
 }
 

@@ -3,6 +3,8 @@
 
 #include "common/cli.hpp"
 
+#include <csignal>
+#include <new>
 #include <sstream>
 
 #include "apps/throws.hpp"
@@ -116,4 +118,38 @@ TEST_CASE("--version as text and as one line of JSON") {
   for (const char* key :
        {"version", "commit", "build_type", "compiler", "libraries", "cpu_kernels", "cuda_built"})
     CHECK(json.find("\"" + std::string(key) + "\": ") != std::string::npos);
+}
+
+namespace {
+
+int code_of(int (*run)(const Arguments&, Session&), std::vector<const char*> words = {"voxgrad", "job", "--quiet"}) {
+  return run_program({{.name = "job", .summary = "A job.", .run = run}}, int(words.size()), words.data());
+}
+
+}  // namespace
+
+TEST_CASE("exit codes: 0, 1 for data and machine, 2 for usage, 128 + signal") {
+  CHECK(code_of([](const Arguments&, Session&) { return 0; }) == 0);
+  CHECK(code_of([](const Arguments&, Session&) { return 1; }) == 1);
+  CHECK(code_of([](const Arguments&, Session&) -> int { throw FileError("x.tif: is empty."); }) == 1);
+  CHECK(code_of([](const Arguments&, Session&) -> int { throw std::bad_alloc(); }) == 1);
+  CHECK(code_of([](const Arguments&, Session&) -> int { throw UsageError("--x is wrong."); }) == 2);
+  CHECK(code_of([](const Arguments&, Session&) -> int { throw Interrupted{15}; }) == 143);
+  CHECK(code_of([](const Arguments&, Session&) {
+          std::raise(SIGINT);  // the job notices, finishes its step and returns
+          return 0;
+        }) == 130);
+  reset_signals();
+  const auto done = [](const Arguments&, Session&) { return 0; };
+  CHECK(code_of(done, {"voxgrad"}) == 2);
+  CHECK(code_of(done, {"voxgrad", "jib"}) == 2);
+  CHECK(code_of(done, {"voxgrad", "--jib"}) == 2);
+  CHECK(code_of(done, {"voxgrad", "job", "--jib"}) == 2);
+  CHECK(code_of(done, {"voxgrad", "job", "--threads", "2"}) == 2);  // not in this job's table
+  CHECK(code_of(done, {"voxgrad", "help", "jib"}) == 2);
+  CHECK(code_of(done, {"voxgrad", "help", "job"}) == 0);
+  CHECK(code_of(done, {"voxgrad", "job", "-h"}) == 0);
+  CHECK(code_of(done, {"voxgrad", "--version"}) == 0);
+  CHECK(code_of(done, {"voxgrad", "completion", "fish"}) == 2);
+  for (const int number : {SIGINT, SIGTERM, SIGUSR1}) std::signal(number, SIG_DFL);
 }
