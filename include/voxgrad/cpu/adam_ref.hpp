@@ -19,11 +19,11 @@ struct AdamFactors {
         decay(p.decoupled ? 0 : p.weight_decay) {}
 };
 
-/// m = beta1 m + (1-beta1) g, v = beta2 v + (1-beta2) g^2, w -= step_size * m / (sqrt(v)/sqrt(bc2) + eps).
+/// m = beta1 m + (1-beta1) g, v = beta2 v + (1-beta2) g^2, w -= step_size * m / (sqrt(v)/sqrt(bc2) + eps), elements [begin, end).
 template <class T>
-void adam_ref(const kernels::AdamProblem& p, T* w, const T* gradient, T* m, T* v) {
+void adam_ref(const kernels::AdamProblem& p, int64_t begin, int64_t end, T* w, const T* gradient, T* m, T* v) {
   const AdamFactors f(p);
-  for (int64_t i = 0; i < p.n; ++i) {
+  for (int64_t i = begin; i < end; ++i) {
     const T shrunk = w[i] * T(f.shrink);
     const T g = f.decay != 0 ? gradient[i] + T(f.decay) * w[i] : gradient[i];
     m[i] = T(p.beta1) * m[i] + T(1 - p.beta1) * g;
@@ -34,8 +34,8 @@ void adam_ref(const kernels::AdamProblem& p, T* w, const T* gradient, T* m, T* v
 
 /// buffer = momentum buffer + g (g at first), w -= lr * (buffer, or g + momentum buffer with Nesterov).
 template <class T>
-void sgd_ref(const kernels::SgdProblem& p, T* w, const T* gradient, T* buffer) {
-  for (int64_t i = 0; i < p.n; ++i) {
+void sgd_ref(const kernels::SgdProblem& p, int64_t begin, int64_t end, T* w, const T* gradient, T* buffer) {
+  for (int64_t i = begin; i < end; ++i) {
     T g = p.weight_decay != 0 ? gradient[i] + T(p.weight_decay) * w[i] : gradient[i];
     if (p.momentum != 0) {
       const T b = p.first ? g : T(p.momentum) * buffer[i] + g;

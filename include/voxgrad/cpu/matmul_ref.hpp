@@ -6,10 +6,11 @@
 
 namespace voxgrad::cpu {
 
-/// c[m,n] = sum over k of op(a)[m,k] op(b)[k,n]; row-major, op transposes when asked.
+/// c[m,n] = sum over k of op(a)[m,k] op(b)[k,n]; row-major, op transposes when asked. Rows [begin, end) of c.
 template <class T>
-void matmul_ref(const kernels::MatmulProblem& p, const T* a, const T* b, T* c) {
-  for (int64_t m = 0; m < p.M; ++m)
+void matmul_ref(const kernels::MatmulProblem& p, const T* a, const T* b, T* c, int64_t begin,
+                int64_t end) {
+  for (int64_t m = begin; m < end; ++m)
     for (int64_t n = 0; n < p.N; ++n) {
       T total = 0;
       for (int64_t k = 0; k < p.K; ++k)

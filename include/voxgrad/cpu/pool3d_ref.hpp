@@ -32,15 +32,17 @@ void for_each_maximum(const kernels::Pool3dProblem& p, const T* x, int64_t begin
           for (int64_t c = 0; c < p.C; ++c, ++o) f(o, first_maximum(p, x, n, oz, oy, ox, c));
 }
 
+/// Samples [begin, end).
 template <class T>
-void max_pool3d_forward_ref(const kernels::Pool3dProblem& p, const T* x, T* y) {
-  for_each_maximum(p, x, 0, p.N, [&](int64_t o, int64_t i) { y[o] = x[i]; });
+void max_pool3d_forward_ref(const kernels::Pool3dProblem& p, const T* x, T* y, int64_t begin, int64_t end) {
+  for_each_maximum(p, x, begin, end, [&](int64_t o, int64_t i) { y[o] = x[i]; });
 }
 
 template <class T>
-void max_pool3d_backward_ref(const kernels::Pool3dProblem& p, const T* x, const T* dy, T* dx) {
-  for (int64_t i = 0, n = p.N * p.in[0] * p.in[1] * p.in[2] * p.C; i < n; ++i) dx[i] = 0;
-  for_each_maximum(p, x, 0, p.N, [&](int64_t o, int64_t i) { dx[i] += dy[o]; });
+void max_pool3d_backward_ref(const kernels::Pool3dProblem& p, const T* x, const T* dy, T* dx, int64_t begin, int64_t end) {
+  const int64_t sample = p.in[0] * p.in[1] * p.in[2] * p.C;
+  for (int64_t i = begin * sample; i < end * sample; ++i) dx[i] = 0;
+  for_each_maximum(p, x, begin, end, [&](int64_t o, int64_t i) { dx[i] += dy[o]; });
 }
 
 }  // namespace voxgrad::cpu

@@ -42,8 +42,8 @@ double loss_forward_ref(int64_t n, const T* p, const T* t) {
 
 /// dp[i] = scale * df(p[i], t[i]).
 template <class F, class T>
-void loss_backward_ref(int64_t n, double scale, const T* p, const T* t, T* dp) {
-  for (int64_t i = 0; i < n; ++i) dp[i] = T(scale) * F::df(p[i], t[i]);
+void loss_backward_ref(int64_t n, T scale, const T* p, const T* t, T* dp) {
+  for (int64_t i = 0; i < n; ++i) dp[i] = scale * F::df(p[i], t[i]);
 }
 
 }  // namespace voxgrad::cpu

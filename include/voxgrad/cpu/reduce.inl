@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Sums in double and losses on vectors.
+
+namespace flat {
+
+/// Sum of n contiguous floats.
+inline double sum_run(int64_t n, const float* x) {
+  constexpr int half = lanes / 2;
+  Wide sum[4] = {};
+  int64_t i = 0;
+  for (; i + 4 * half <= n; i += 4 * half)
+    for (int k = 0; k < 4; ++k) sum[k] += load_wide(x + i + k * half);
+  const Wide all = (sum[0] + sum[1]) + (sum[2] + sum[3]);
+  double total = 0;
+  for (int k = 0; k < half; ++k) total += all[k];
+  for (; i < n; ++i) total += double(x[i]);
+  return total;
+}
+
+/// sum[c] += x[r * stride + c] for all rows r.
+inline void sum_rows(int64_t rows, int64_t stride, int64_t width, const float* x, double* sum) {
+  constexpr int half = lanes / 2;
+  typedef double Unaligned __attribute__((vector_size(4 * VOXGRAD_LANES), aligned(8), may_alias));
+  for (int64_t r = 0; r < rows; ++r, x += stride) {
+    int64_t c = 0;
+    for (; c + half <= width; c += half) *reinterpret_cast<Unaligned*>(sum + c) += load_wide(x + c);
+    for (; c < width; ++c) sum[c] += double(x[c]);
+  }
+}
+
+[[gnu::always_inline]] inline Vec loss_value(kernels::Mse, Vec p, Vec t) { return (p - t) * (p - t); }
+[[gnu::always_inline]] inline Vec loss_slope(kernels::Mse, Vec p, Vec t) { return 2.f * (p - t); }
+[[gnu::always_inline]] inline Vec loss_value(kernels::BceWithLogits, Vec p, Vec t) { return softplus(p) - p * t; }
+[[gnu::always_inline]] inline Vec loss_slope(kernels::BceWithLogits, Vec p, Vec t) { return sigmoid(p) - t; }
+[[gnu::always_inline]] inline Vec log_cut(Vec v) {
+  const Vec l = log(v);
+  return select(l < -100.f, splat(-100.f), l);
+}
+[[gnu::always_inline]] inline Vec loss_value(kernels::Bce, Vec p, Vec t) {
+  return -(t * log_cut(p) + (1.f - t) * log_cut(1.f - p));
+}
+[[gnu::always_inline]] inline Vec loss_slope(kernels::Bce, Vec p, Vec t) {
+  const Vec v = p * (1.f - p);
+  return (p - t) / select(v < 1e-12f, splat(1e-12f), v);
+}
+
+/// Sum of a block's terms: float sums of at most 64 terms per lane, the rest in double.
+template <class F>
+double loss_block(int64_t n, const float* p, const float* t) {
+  double sum = 0;
+  int64_t i = 0;
+  while (i + lanes <= n) {
+    Vec part{};
+    for (int k = 0; k < 64 && i + lanes <= n; ++k, i += lanes) part += loss_value(F{}, load(p + i), load(t + i));
+    sum += total(part);
+  }
+  if (const int64_t m = n - i; m > 0) {
+    float rest[lanes];
+    store_part(rest, loss_value(F{}, load_part(p + i, m), load_part(t + i, m)), m);
+    for (int64_t k = 0; k < m; ++k) sum += double(rest[k]);
+  }
+  return sum;
+}
+
+template <class F>
+void loss_backward(int64_t n, float scale, const float* p, const float* t, float* dp) {
+  int64_t i = 0;
+  for (; i + lanes <= n; i += lanes) store(dp + i, scale * loss_slope(F{}, load(p + i), load(t + i)));
+  if (const int64_t m = n - i; m > 0)
+    store_part(dp + i, scale * loss_slope(F{}, load_part(p + i, m), load_part(t + i, m)), m);
+}
+
+}  // namespace flat
