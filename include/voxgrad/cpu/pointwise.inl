@@ -3,7 +3,9 @@
 
 namespace flat {
 
-struct Factors { float a, b; };
+struct Factors {
+  float a, b;
+};
 
 [[gnu::always_inline]] inline Vec value(kernels::LeakyRelu, Vec x, Factors p) { return select(x > 0.f, x, x * p.a); }
 [[gnu::always_inline]] inline Vec slope(kernels::LeakyRelu, Vec x, Vec, Factors p) {
@@ -35,16 +37,16 @@ struct Factors { float a, b; };
 }
 
 template <class F>
-void unary_forward(int64_t n, float a, float b, const float* x, float* y) {
-  const Factors p{a, b};
+void unary_forward(int64_t n, kernels::Params params, const float* x, float* y) {
+  const Factors p{float(params.a), float(params.b)};
   int64_t i = 0;
   for (; i + lanes <= n; i += lanes) store(y + i, value(F{}, load(x + i), p));
   if (i < n) store_part(y + i, value(F{}, load_part(x + i, n - i), p), n - i);
 }
 
 template <class F>
-void unary_backward(int64_t n, float a, float b, const float* x, const float* y, const float* dy, float* dx) {
-  const Factors p{a, b};
+void unary_backward(int64_t n, kernels::Params params, const float* x, const float* y, const float* dy, float* dx) {
+  const Factors p{float(params.a), float(params.b)};
   int64_t i = 0;
   for (; i + lanes <= n; i += lanes) store(dx + i, load(dy + i) * slope(F{}, load(x + i), load(y + i), p));
   if (i < n) {
