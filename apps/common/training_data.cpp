@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "training_data.hpp"
 
+#include <sys/stat.h>
+
 #include <algorithm>
 
 #include "samples.hpp"
+#include "tiff_pairs.hpp"
 #include "voxgrad/core/random.hpp"
 #include "voxgrad/data/hdf5_dataset.hpp"
 
@@ -73,12 +76,35 @@ std::pair<std::vector<data::Sample>, std::vector<data::Sample>> split_movies(con
   return out;
 }
 
+bool is_folder(const std::string& path) {
+  struct stat info {};
+  return stat(path.c_str(), &info) == 0 && S_ISDIR(info.st_mode);
+}
+
+/// A folder with the folders `source` and `target`: TIFF crops and their masks.
+TiffPairSplit open_pairs(const std::string& path, const TrainConfig& config, int64_t cache_bytes) {
+  const TrainingConfig& t = config.training;
+  check<UsageError>(t.samples_path.empty(), path, " is a folder of TIFF pairs; samples lists go with an HDF5 data set.");
+  for (const char* part : {"/source", "/target"})
+    check<FileError>(is_folder(path + part), path, ": is a folder, but has no folder '", part + 1,
+                     "'. Give an HDF5 file, or a folder with 'source' and 'target'.");
+  return open_tiff_pairs(path + "/source", path + "/target", t.crop_size, t.valid_proportion, config.seed, cache_bytes);
+}
+
 }  // namespace
 
 TrainingData open_training_data(const std::string& path, const TrainConfig& config, int64_t cache_bytes) {
   const TrainingConfig& t = config.training;
   const Opener open{path, config, {t.crop_size, cache_bytes}};
   TrainingData data;
+  if (is_folder(path)) {
+    const TiffPairSplit pairs = open_pairs(path, config, cache_bytes);
+    data.train = pairs.train;
+    data.valid = pairs.valid;
+    data.summary = text(path, ": ", pairs.train->size(), " training crops, ", pairs.valid->size(),
+                        " validation crops; pairs of TIFF files");
+    return data;
+  }
   std::vector<std::shared_ptr<const data::CropSource>> train, valid;
   if (!t.samples_path.empty()) {
     check<UsageError>(t.train_folds.size() == 1 && t.valid_folds.size() == 1,
@@ -108,6 +134,7 @@ TrainingData open_training_data(const std::string& path, const TrainConfig& conf
 std::shared_ptr<const data::CropSource> open_validation_crops(const std::string& path, const TrainConfig& config,
                                                               int64_t cache_bytes) {
   const TrainingConfig& t = config.training;
+  if (is_folder(path)) return open_pairs(path, config, cache_bytes).valid;
   const Opener open{path, config, {t.crop_size, cache_bytes}};
   if (!open.has_fold(t.valid_folds[0]) && t.train_folds.size() == 1) {
     const auto fold = open.fold(t.train_folds[0]);

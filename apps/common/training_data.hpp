@@ -15,7 +15,7 @@ struct TrainingData {
   std::string summary;  ///< one line for the log: movies, crops, where they come from
 };
 
-/// Opens `path` (an HDF5 file) and chooses training and validation crops. Folds, samples list and crop size come from the
+/// Opens `path` (an HDF5 file, or a folder with `source` and `target` TIFF crops) and chooses training and validation crops. Folds, samples list and crop size come from the
 /// configuration; without a validation fold, `valid_proportion` of the training movies are set aside.
 /// `cache_bytes` limits the crops kept in memory.
 TrainingData open_training_data(const std::string& path, const TrainConfig& config, int64_t cache_bytes);

@@ -8,6 +8,7 @@
 #include <set>
 
 #include "catch.hpp"
+#include "common/training_data.hpp"
 #include "voxgrad/io/tiff.hpp"
 #include "voxgrad/io/tiff_write.hpp"
 
@@ -114,4 +115,21 @@ TEST_CASE("TIFF pairs: what does not fit is named") {
   CHECK(contains(message_of([&] { open_tiff_pairs(f.source, f.target, 4, 0.2, 1, 0); }), "c.tif"));
   CHECK(contains(message_of([&] { open_tiff_pairs(f.source + "x", f.target, 4, 0.2, 1, 0); }),
                  "cannot be read as a folder"));
+}
+
+TEST_CASE("TIFF pairs: a folder with source and target is a data set for training") {
+  Folders f;
+  for (int i = 0; i < 5; ++i) write_pair(f, text("crop", i, ".tif"), {4, 4, 4});
+  TrainConfig config;
+  config.training.crop_size = 4;
+  config.training.valid_proportion = 0.4;
+  const TrainingData data = open_training_data(f.path.string(), config, 1 << 20);
+  CHECK(data.train->size() == 3);
+  CHECK(data.valid->size() == 2);
+  CHECK(open_validation_crops(f.path.string(), config, 1 << 20)->size() == 2);
+  CHECK(contains(message_of([&] { open_training_data(f.source, config, 0); }),
+                 "is a folder, but has no folder 'source'"));
+  config.training.samples_path = "list.json";
+  CHECK(contains(message_of([&] { open_training_data(f.path.string(), config, 0); }),
+                 "samples lists go with an HDF5 data set"));
 }
