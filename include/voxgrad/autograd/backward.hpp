@@ -39,10 +39,18 @@ inline void backward(const Tensor& y, Tensor dy = Tensor(), bool keep_graph = fa
       if (!to.node->gradient.defined()) ready.push(to.node);
       accumulate(to.node->gradient, gradient);
     } else {
-      accumulate(to.leaf.mutable_grad(), gradient);
+      // Many ops hand dy on as it is: a leaf's gradient is its own memory, so that callers may change it in place.
+      Tensor& grad = to.leaf.mutable_grad();
+      accumulate(grad, grad.defined() || gradient.unique() ? gradient : gradient.clone());
     }
   };
 
+  struct Forget {  // after an error, a gradient left in a node would silence that node for good
+    decltype(ready)& nodes;
+    ~Forget() {
+      for (; !nodes.empty(); nodes.pop()) nodes.top()->gradient = Tensor();
+    }
+  } forget{ready};
   deliver(Edge(y), dy);
   dy = Tensor();
   while (!ready.empty()) {

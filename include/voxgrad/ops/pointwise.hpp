@@ -19,11 +19,12 @@ Tensor unary(const Tensor& x, kernels::Params params = {}) {
     table.forward(x.dtype(), x.size(), params, x.raw(), y.raw());
   }
   if (!recording({&x, 1})) return y;
-  return record(F::name, y, {x}, [params, x = Saved(x), y = Saved(y)](const Tensor& dy, Grads& grads) {
+  const Saved kept(F::reads == kernels::Reads::x ? x : F::reads == kernels::Reads::y ? y : Tensor());
+  return record(F::name, y, {x}, [params, kept](const Tensor& dy, Grads& grads) {
     Tensor dx = empty_like(dy);
     TraceScope trace(F::name, "backward", dy.shape(), dx.shape());
-    kernels::unary<F>.at(dy.device()).backward(dy.dtype(), dy.size(), params, x.get(F::name).raw(), y.get(F::name).raw(),
-                                               dy.raw(), dx.raw());
+    const Tensor& read = kept.get(F::name).defined() ? kept.get(F::name) : dy;
+    kernels::unary<F>.at(dy.device()).backward(dy.dtype(), dy.size(), params, read.raw(), read.raw(), dy.raw(), dx.raw());
     grads.set(0, dx);
   });
 }
