@@ -27,7 +27,7 @@ struct NormBlocks {
 
   explicit NormBlocks(const kernels::BatchNormProblem& p) : n(p.rows * p.C), C(p.C), L(p.C) {
     while (L < 16 * C && L % 16 != 0 && C < 16) L += C;  // small C: a multiple of the widest vector
-    while (L < 128) L *= 2;                              // enough independent sums to hide latency
+    while (L < 64) L *= 2;                               // four of the widest vectors: enough sums to hide latency
     const int64_t wanted = C < 128 ? 8192 : 64 * C;
     block = L * (wanted / L < 1 ? 1 : wanted / L);
     count = (n + block - 1) / block;

@@ -5,34 +5,76 @@
 
 namespace flat {
 
+/// Walks the columns of a period: four vectors at a time, so that their sums stay in registers while
+/// all periods pass by, then one vector, then one float.
+template <class Wide4, class Wide1, class One>
+[[gnu::always_inline]] inline void for_columns(int64_t L, Wide4&& four, Wide1&& vector, One&& one) {
+  int64_t j = 0;
+  for (; j + 4 * lanes <= L; j += 4 * lanes) four(j);
+  for (; j + lanes <= L; j += lanes) vector(j);
+  for (; j < L; ++j) one(j);
+}
+
+/// sum[j..] = sum over `periods` whole periods of x[j..], `count` vectors wide.
+template <int count>
+[[gnu::always_inline]] inline void column_sums(int64_t periods, int64_t L, const float* x, float* sum) {
+  Vec s[count] = {};
+  for (int64_t p = 0; p < periods; ++p, x += L)
+#pragma GCC unroll 4
+    for (int k = 0; k < count; ++k) s[k] += load(x + k * lanes);
+#pragma GCC unroll 4
+  for (int k = 0; k < count; ++k) store(sum + k * lanes, s[k]);
+}
+
 /// sum[j] = sum over periods of x[j].
 inline void period_sums(int64_t n, int64_t L, const float* x, float* sum) {
-  for (int64_t j = 0; j < L; ++j) sum[j] = 0;
-  for (int64_t start = 0; start < n; start += L, x += L) {
-    const int64_t m = n - start < L ? n - start : L;
-    int64_t j = 0;
-    for (; j + lanes <= m; j += lanes) store(sum + j, load(sum + j) + load(x + j));
-    for (; j < m; ++j) sum[j] += x[j];
+  const int64_t periods = n / L;
+  for_columns(
+      L, [&](int64_t j) { column_sums<4>(periods, L, x + j, sum + j); },
+      [&](int64_t j) { column_sums<1>(periods, L, x + j, sum + j); },
+      [&](int64_t j) {
+        sum[j] = 0;
+        for (int64_t p = 0; p < periods; ++p) sum[j] += x[p * L + j];
+      });
+  for (int64_t j = 0; j < n - periods * L; ++j) sum[j] += x[periods * L + j];
+}
+
+template <int count>
+[[gnu::always_inline]] inline void column_moments(int64_t periods, int64_t L, const float* x, const float* centre, float* sum,
+                                                  float* square) {
+  Vec s[count] = {}, q[count] = {}, c[count];
+#pragma GCC unroll 4
+  for (int k = 0; k < count; ++k) c[k] = load(centre + k * lanes);
+  for (int64_t p = 0; p < periods; ++p, x += L)
+#pragma GCC unroll 4
+    for (int k = 0; k < count; ++k) {
+      const Vec d = load(x + k * lanes) - c[k];
+      s[k] += d;
+      q[k] += d * d;
+    }
+#pragma GCC unroll 4
+  for (int k = 0; k < count; ++k) {
+    store(sum + k * lanes, s[k]);
+    store(square + k * lanes, q[k]);
   }
 }
 
 /// sum[j] and square[j]: sums over periods of x[j] - centre[j] and its square.
 inline void period_moments(int64_t n, int64_t L, const float* x, const float* centre, float* sum, float* square) {
-  for (int64_t j = 0; j < L; ++j) sum[j] = square[j] = 0;
-  for (int64_t start = 0; start < n; start += L, x += L) {
-    const int64_t m = n - start < L ? n - start : L;
-    int64_t j = 0;
-    for (; j + lanes <= m; j += lanes) {
-      const Vec d = load(x + j) - load(centre + j);
-      store(sum + j, load(sum + j) + d);
-      store(square + j, load(square + j) + d * d);
-    }
-    for (; j < m; ++j) {
-      const float d = x[j] - centre[j];
-      sum[j] += d;
-      square[j] += d * d;
-    }
-  }
+  const int64_t periods = n / L;
+  const auto add = [&](int64_t j, int64_t p) {
+    const float d = x[p * L + j] - centre[j];
+    sum[j] += d;
+    square[j] += d * d;
+  };
+  for_columns(
+      L, [&](int64_t j) { column_moments<4>(periods, L, x + j, centre + j, sum + j, square + j); },
+      [&](int64_t j) { column_moments<1>(periods, L, x + j, centre + j, sum + j, square + j); },
+      [&](int64_t j) {
+        sum[j] = square[j] = 0;
+        for (int64_t p = 0; p < periods; ++p) add(j, p);
+      });
+  for (int64_t j = 0; j < n - periods * L; ++j) add(j, periods);
 }
 
 /// y = act(scale * (x - centre) + offset).
@@ -52,29 +94,57 @@ inline void norm_forward(int64_t n, int64_t L, float slope, const float* x, cons
   }
 }
 
-/// sum[j] += da, dot[j] += da * normalised over periods, where da = dy * act'.
-inline void norm_backward_sums(int64_t n, int64_t L, float slope, const NormPeriod& p, const float* x, const float* dy,
-                               float* sum, float* dot) {
-  for (int64_t j = 0; j < L; ++j) sum[j] = dot[j] = 0;
-  for (int64_t start = 0; start < n; start += L, x += L, dy += L) {
-    const int64_t m = n - start < L ? n - start : L;
-    int64_t j = 0;
-    for (; j + lanes <= m; j += lanes) {
-      const Vec h = (load(x + j) - load(p.centre + j)) * load(p.inv_std + j) + load(p.rest + j);
-      const Vec g = load(dy + j), a = h * load(p.gamma + j) + load(p.beta + j);
-      const Vec da = select(a > 0.f, g, g * slope);
-      store(sum + j, load(sum + j) + da);
-      store(dot + j, load(dot + j) + da * h);
+template <int count>
+[[gnu::always_inline]] inline void column_backward_sums(int64_t periods, int64_t L, int64_t j, float slope,
+                                                        const NormPeriod& p, const float* x, const float* dy, float* sum,
+                                                        float* dot) {
+  Vec s[count] = {}, d[count] = {}, centre[count], inv_std[count], rest[count], gamma[count], beta[count];
+#pragma GCC unroll 4
+  for (int k = 0; k < count; ++k) {
+    const int64_t at = j + k * lanes;
+    centre[k] = load(p.centre + at);
+    inv_std[k] = load(p.inv_std + at);
+    rest[k] = load(p.rest + at);
+    gamma[k] = load(p.gamma + at);
+    beta[k] = load(p.beta + at);
+  }
+  for (int64_t i = 0; i < periods; ++i)
+#pragma GCC unroll 4
+    for (int k = 0; k < count; ++k) {
+      const int64_t at = i * L + j + k * lanes;
+      const Vec h = (load(x + at) - centre[k]) * inv_std[k] + rest[k], g = load(dy + at);
+      const Vec da = select(h * gamma[k] + beta[k] > 0.f, g, g * slope);
+      s[k] += da;
+      d[k] += da * h;
     }
-    for (; j < m; ++j) {
-      const float h = (x[j] - p.centre[j]) * p.inv_std[j] + p.rest[j];
-      const float da = h * p.gamma[j] + p.beta[j] > 0.f ? dy[j] : dy[j] * slope;
-      sum[j] += da;
-      dot[j] += da * h;
-    }
+#pragma GCC unroll 4
+  for (int k = 0; k < count; ++k) {
+    store(sum + j + k * lanes, s[k]);
+    store(dot + j + k * lanes, d[k]);
   }
 }
 
+/// sum[j] = sum of da, dot[j] = sum of da * normalised over periods, where da = dy * act'.
+inline void norm_backward_sums(int64_t n, int64_t L, float slope, const NormPeriod& p, const float* x, const float* dy,
+                               float* sum, float* dot) {
+  const int64_t periods = n / L;
+  const auto add = [&](int64_t j, int64_t i) {
+    const float h = (x[i * L + j] - p.centre[j]) * p.inv_std[j] + p.rest[j], g = dy[i * L + j];
+    const float da = h * p.gamma[j] + p.beta[j] > 0.f ? g : g * slope;
+    sum[j] += da;
+    dot[j] += da * h;
+  };
+  for_columns(
+      L, [&](int64_t j) { column_backward_sums<4>(periods, L, j, slope, p, x, dy, sum, dot); },
+      [&](int64_t j) { column_backward_sums<1>(periods, L, j, slope, p, x, dy, sum, dot); },
+      [&](int64_t j) {
+        sum[j] = dot[j] = 0;
+        for (int64_t i = 0; i < periods; ++i) add(j, i);
+      });
+  for (int64_t j = 0; j < n - periods * L; ++j) add(j, periods);
+}
+
+/// dx of whole periods and the cut one.
 inline void norm_backward_data(int64_t n, int64_t L, float slope, const NormPeriod& p, const float* x, const float* dy,
                                float* dx) {
   for (int64_t start = 0; start < n; start += L, x += L, dy += L, dx += L) {
