@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// voxgrad inspect: says what a file is, what was understood of it, and what can be done with it.
+
+#include <algorithm>
+#include <filesystem>
+
+#include <fmt/format.h>
+
+#include "commands.hpp"
+#include "common/describe.hpp"
+#include "common/file_kind.hpp"
+#include "common/files.hpp"
+#include "voxgrad/io/tiff_sequence.hpp"
+
+namespace voxgrad::app {
+namespace {
+
+/// A folder that training made (ours, the reference's or StarDist's).
+bool is_model_folder(const std::string& path) {
+  for (const char* name : {"weights.safetensors", "checkpoint.safetensors", "results.pt", "checkpoint.pt", "weights_best.h5"})
+    if (std::filesystem::exists(std::filesystem::path(path) / name)) return true;
+  return false;
+}
+
+Description describe_model_folder(const std::string& path) {
+  Description d;
+  d.kind = "model folder";
+  std::vector<std::string> names;
+  for (const auto& entry : std::filesystem::directory_iterator(path)) names.push_back(entry.path().filename().string());
+  std::sort(names.begin(), names.end());
+  std::string all;
+  for (const std::string& name : names) all += (all.empty() ? "" : ", ") + name;
+  d.line("files", all);
+  d.fields = {{"format", "model"}};
+  d.usable = std::count(names.begin(), names.end(), "weights.safetensors") > 0 && std::count(names.begin(), names.end(), "config.yaml") > 0;
+  d.use = d.usable ? "voxgrad predict --model " + path + " MOVIE" : "this build takes folders with config.yaml and weights.safetensors.";
+  return d;
+}
+
+Description describe_foreign(const FileIdentity& identity) {
+  Description d;
+  d.kind = identity.name;
+  d.usable = false;
+  d.use = "cannot be used" + (identity.advice.empty() ? "." : ". " + identity.advice);
+  d.fields = {{"format", identity.name}};
+  return d;
+}
+
+Description describe(const std::string& path, const MovieWords& words) {
+  if (io::is_folder(path)) return words.sequence ? describe_movie(path, words) : describe_model_folder(path);
+  const FileIdentity identity = identify_file(path);
+  switch (identity.kind) {
+    case FileKind::tiff: return describe_movie(path, words);
+    case FileKind::hdf5: return describe_hdf5(path);
+    case FileKind::safetensors: return describe_safetensors(path);
+    case FileKind::json: return describe_json(path);
+    case FileKind::yaml: return describe_yaml(path);
+    case FileKind::csv: return describe_csv(path);
+    case FileKind::foreign: return describe_foreign(identity);
+    case FileKind::unknown: break;
+  }
+  throw FileError(path + ": " + identity.name + ". " + identity.advice);
+}
+
+void show(const std::string& path, const Description& d, Session& session) {
+  session.print(path + ": " + d.kind);
+  std::size_t width = 0;
+  for (const auto& [what, value] : d.lines) width = std::max(width, what.size());
+  for (const auto& [what, value] : d.lines) session.print(fmt::format("  {:{}}  {}", what, width, value));
+  for (const std::string& note : d.notes) session.print("  note: " + note);
+  if (!d.use.empty()) session.print("  -> " + d.use);
+  Fields fields = {{"path", path}, {"kind", d.kind}, {"usable", d.usable}, {"use", d.use}};
+  fields.insert(fields.end(), d.fields.begin(), d.fields.end());
+  fields.push_back({"notes", std::vector<JsonValue>(d.notes.begin(), d.notes.end())});
+  session.emit("file", fields);
+}
+
+/// Folders stand for the files in them, unless they are one movie (--sequence) or a model.
+std::vector<std::string> list_files(const Arguments& a) {
+  std::vector<std::string> paths, rest;
+  for (const std::string& input : a.inputs())
+    (io::is_folder(input) && (a.flag("--sequence") || is_model_folder(input)) ? paths : rest).push_back(input);
+  if (!rest.empty())
+    for (const Input& input : expand_inputs(rest, a.flag("--recursive"), [](const std::string& name) { return name[0] != '.'; })) paths.push_back(input.path);
+  return paths;
+}
+
+int run_inspect(const Arguments& a, Session& session) {
+  check<UsageError>(!a.inputs().empty(), "needs the files to look at: voxgrad inspect FILE...");
+  MovieWords words;
+  words.axes = a.get("--axes");
+  words.channel = a.given("--channel") ? int(a.integer("--channel", 1, 1000)) : 0;
+  words.allow_truncated = a.flag("--allow-truncated");
+  words.sequence = a.flag("--sequence");
+  std::int64_t usable = 0, failed = 0, seen = 0;
+  for (const std::string& path : list_files(a)) {
+    session.check_stop();
+    ++seen;
+    try {
+      const Description d = describe(path, words);
+      usable += d.usable;
+      show(path, d, session);
+    } catch (const FileError& error) {
+      ++failed;
+      session.print(error.what());
+      session.emit("file", {{"path", path}, {"usable", false}, {"error", error.what()}});
+    }
+  }
+  if (seen > 1) session.note(fmt::format("{} files: {} usable, {} of no use here, {} that cannot be read", seen, usable, seen - usable - failed, failed));
+  session.result("files", seen);
+  session.result("usable", usable);
+  session.result("failed", failed);
+  return failed > 0 ? 1 : 0;
+}
+
+}  // namespace
+
+Command make_inspect() {
+  return {
+      .name = "inspect",
+      .summary = "Says what files are, how they are understood, and what can be done with them.",
+      .usage_inputs = "FILE...",
+      .options = join({{"--axes", "LETTERS", "", "what the pages of a TIFF are, slowest first: TYX, ZYX, TCYX, ...", "Data"},
+                       {"--channel", "N", "", "look at this channel only, from 1", "Data"},
+                       {"--sequence", "", "", "a folder is one movie, each TIFF file in it a frame", "Data"},
+                       {"--allow-truncated", "", "", "look at the complete frames of an incomplete file", "Data"}},
+                      {common::recursive()}),
+      .examples = {{"voxgrad inspect movie.tif", "axes, type, spacing and values of a movie"},
+                   {"voxgrad inspect --sequence frames/", "a folder of single frames as one movie"},
+                   {"voxgrad inspect --json data.h5 samples.json experiment.yaml", "one JSON object per file, for programs"}},
+      .more = "docs/formats-tiff.md",
+      .run = run_inspect};
+}
+
+}  // namespace voxgrad::app
