@@ -12,6 +12,7 @@ Command make_optimize();
 Command make_predict();
 Command make_bench();
 Command make_evaluate();
+Command make_inspect();
 Command make_sample();
 Command make_simulate();
 

@@ -15,6 +15,7 @@
 #include "samples.hpp"
 #include "tables.hpp"
 #include "voxgrad/data/hdf5_dataset.hpp"
+#include "voxgrad/io/random_file.hpp"
 #include "voxgrad/io/safetensors.hpp"
 
 namespace voxgrad::app {
@@ -30,13 +31,19 @@ std::string some_of(const std::vector<std::string>& names, std::size_t most = sh
   return names.size() > most ? out + fmt::format(" and {} more", names.size() - most) : out;
 }
 
+/// An error's text without the path, which stands in front of the description already.
+std::string reason_of(const Error& error, const std::string& path) {
+  const std::string why = error.what();
+  return why.rfind(path + ": ", 0) == 0 ? why.substr(path.size() + 2) : why;
+}
+
 /// Data sets below a group, depth first; at most 1000 objects and 12 levels are looked at.
 class Hdf5Listing {
  public:
   explicit Hdf5Listing(const io::H5File& file) : file_(file) { walk("", 0); }
 
   std::vector<std::pair<std::string, std::string>> sets;  ///< name, shape and type
-  std::size_t numeric_3d = 0;
+  std::size_t refused = 0;
   bool cut = false;
 
  private:
@@ -47,20 +54,21 @@ class Hdf5Listing {
         return;
       }
       const std::string path = group + "/" + name;
-      if (file_.is_group(path)) walk(path, depth + 1);
-      else if (file_.is_dataset(path)) add(path);
+      try {
+        if (file_.is_group(path)) walk(path, depth + 1);
+        else if (file_.is_dataset(path)) add(path);
+      } catch (const FileError& error) {
+        refuse(path, error);
+      }
     }
   }
   void add(const std::string& path) {
-    try {
-      const io::H5Info info = file_.info(path);
-      const bool number = info.kind == io::H5Kind::integer || info.kind == io::H5Kind::floating;
-      numeric_3d += number && info.shape.size() == 3;
-      sets.emplace_back(path, io::h5_shape_text(info.shape) + " " + info.type_name());
-    } catch (const FileError& error) {
-      const std::string why = error.what();
-      sets.emplace_back(path, "cannot be read: " + why.substr(std::min(why.size(), file_.path().size() + 2)));
-    }
+    const io::H5Info info = file_.info(path);
+    sets.emplace_back(path, io::h5_shape_text(info.shape) + " " + info.type_name());
+  }
+  /// The first is told in full, the others are counted.
+  void refuse(const std::string& path, const FileError& error) {
+    if (++refused == 1) sets.emplace_back(path, "cannot be read: " + reason_of(error, file_.path()));
   }
   const io::H5File& file_;
   std::size_t objects_ = 0;
@@ -89,7 +97,7 @@ void add_fold(Description& d, const std::string& path, const std::string& fold) 
     if (whole && events == 0) d.notes.push_back("/" + fold + " has no events: it can be predicted on, not trained on");
   } catch (const Error& error) {
     d.usable = false;
-    d.line("/" + fold, std::string("does not fit: ") + error.what());
+    d.line("/" + fold, "does not fit: " + reason_of(error, path));
   }
 }
 
@@ -172,7 +180,9 @@ Description describe_hdf5(const std::string& path) {
   d.kind = "HDF5 file";
   d.usable = false;
   for (std::size_t i = 0; i < std::min(listing.sets.size(), shown); ++i) d.line(listing.sets[i].first, listing.sets[i].second);
-  if (listing.sets.size() > shown || listing.cut) d.notes.push_back(fmt::format("{} more data sets{}", listing.sets.size() - std::min(listing.sets.size(), shown), listing.cut ? ", and not all were looked at" : ""));
+  if (listing.sets.size() > shown) d.notes.push_back(fmt::format("{} more data sets", listing.sets.size() - shown));
+  if (listing.refused > 1) d.notes.push_back(fmt::format("{} more data sets cannot be read, for such a reason", listing.refused - 1));
+  if (listing.cut) d.notes.push_back("the file has very many groups; not all were looked at");
   d.fields = {{"format", "hdf5"}, {"datasets", listing.sets.size()}};
   d.use = listing.sets.empty() ? "it holds no data sets." : "not a training set: that has /train/<movie>/input, label and events. Movies to predict on are TIFF files.";
   return d;
@@ -214,7 +224,7 @@ Description describe_yaml(const std::string& path) {
   } catch (const Error& error) {
     d.usable = false;
     d.kind = "YAML file";
-    d.use = std::string("not a configuration that can be used: ") + error.what();
+    d.use = "not a configuration that can be used: " + reason_of(error, path);
   }
   return d;
 }
@@ -264,7 +274,7 @@ Description describe_csv(const std::string& path) {
     d.use = "event positions: voxgrad evaluate compares predictions with them.";
   } catch (const FileError& error) {
     d.usable = false;
-    d.use = std::string("not event positions: ") + error.what();
+    d.use = "not event positions: " + reason_of(error, path);
   }
   return d;
 }

@@ -53,7 +53,7 @@ void add_values(Description& d, io::TiffMovie& movie, const std::string& what) {
     d.usable = false;
     return;
   }
-  d.line(what, fmt::format("{} to {}, mean {:.4g} (in {} of {} frames)", number_text(v.lowest), number_text(v.highest), v.sum / double(v.count), v.frames, movie.extent()[0]));
+  d.line(what, fmt::format("{:.6g} to {:.6g}, mean {:.4g} (in {} of {} frames)", v.lowest, v.highest, v.sum / double(v.count), v.frames, movie.extent()[0]));
   d.fields.push_back({what, Fields{{"min", v.lowest}, {"max", v.highest}, {"mean", v.sum / double(v.count)}, {"frames", v.frames}}});
   if (v.not_finite > 0) d.notes.push_back(fmt::format("{} values in the frames looked at are not finite", v.not_finite));
   if (v.lowest == v.highest) d.notes.push_back("all values in the frames looked at are equal: there is nothing to find");
@@ -117,7 +117,7 @@ Description describe_movie(const std::string& path, const MovieWords& words) {
                               : "not a movie: a single frame. If the file is one of a sequence, give the folder and --sequence.";
   } else {
     d.use = fmt::format("voxgrad predict --model MODEL {}{}{}{}{}", quoted, info.channel == 0 ? " --channel N" : words.channel > 0 ? fmt::format(" --channel {}", words.channel) : "",
-                        words.axes.empty() ? "" : " --axes " + words.axes, words.sequence ? " --sequence" : "", words.allow_truncated ? " --allow-truncated" : "");
+                        words.axes.empty() ? (info.time_is_assumed && info.axes_text.find('Z') != std::string::npos ? " --axes TYX" : "") : " --axes " + words.axes, words.sequence ? " --sequence" : "", words.allow_truncated ? " --allow-truncated" : "");
   }
   d.fields.push_back({"movie", info.frames > 1});
   return d;
