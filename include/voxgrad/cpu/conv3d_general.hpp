@@ -39,8 +39,9 @@ inline RowsPlan rows_plan(const ConvAxis (&axis)[3], bool scatter, int64_t N, in
   std::fill(zeros, zeros + A, 0.0f);
   p.zeros = zeros;
   p.step = scatter ? axis[2].stride : 1;
+  p.in_step = scatter ? 1 : axis[2].stride;
   const int64_t along = (p.out[2] + p.step - 1) / p.step;
-  p.across_samples = along < 8 && N > along;
+  p.across_samples = along < 8 && N >= along;
   return p;
 }
 
@@ -48,14 +49,15 @@ inline RowsPlan rows_plan(const ConvAxis (&axis)[3], bool scatter, int64_t N, in
 inline const float* rows_weight(const RowsPlan& p, bool transposed, const float* w) {
   const int64_t taps = p.kernel[0] * p.kernel[1] * p.kernel[2];
   float* packed = static_cast<float*>(scratch(0, size_t(taps * p.A * p.ld) * sizeof(float)));
-  parallel_for(taps * p.A, std::max(int64_t(1), 16384 / p.ld), [&](int64_t begin, int64_t end) {
-    for (int64_t row = begin; row < end; ++row) {
-      const int64_t k = row / p.A, a = row % p.A;
-      const float* from = transposed ? w + k * p.A * p.B + a : w + row * p.B;
-      const int64_t pitch = transposed ? p.A : 1;
-      float* to = packed + row * p.ld;
-      for (int64_t b = 0; b < p.B; ++b) to[b] = from[b * pitch];
-      for (int64_t b = p.B; b < p.ld; ++b) to[b] = 0;
+  const auto transpose = by_isa(scalar::transpose_run, avx2::transpose_run, avx512::transpose_run);
+  parallel_for(taps, std::max(int64_t(1), 32768 / (p.A * p.ld)), [&](int64_t begin, int64_t end) {
+    for (int64_t k = begin; k < end; ++k) {
+      float* to = packed + k * p.A * p.ld;
+      if (transposed) transpose(w + k * p.A * p.B, p.A, to, p.ld, p.B, p.A);
+      for (int64_t a = 0; a < p.A; ++a) {
+        if (!transposed) std::copy_n(w + (k * p.A + a) * p.B, p.B, to + a * p.ld);
+        std::fill(to + a * p.ld + p.B, to + (a + 1) * p.ld, 0.0f);
+      }
     }
   });
   return packed;
@@ -69,8 +71,9 @@ inline void conv_rows(const ConvAxis (&axis)[3], bool scatter, int64_t N, int64_
   const int64_t lanes = isa_lanes();
   const double flop = 2.0 * double(A) * double(p.kernel[0] * p.kernel[1] * p.kernel[2]) *
                       double(p.across_samples ? N : p.out[2]);  // of a group, per output channel
-  const bool dot = transposed && !bias && A % lanes == 0 && B % 4 == 0 &&
-                   A * p.kernel[0] * p.kernel[1] * p.kernel[2] >= 256;
+  // Few points do not repay transposing the weights.
+  const bool dot = transposed && !bias && A % lanes == 0 && A >= 64 && B % 4 == 0 &&
+                   N * p.out[0] * p.out[1] * p.out[2] <= 128;
   if (dot) {
     p.w = w;
     const auto run = by_isa(scalar::rows_dot, avx2::rows_dot, avx512::rows_dot);

@@ -17,6 +17,7 @@ struct RowsPlan {
   int64_t A, B;              ///< channels summed over, channels produced
   int64_t kernel[3];
   int64_t step;              ///< points of a tile are this far apart along W: they meet the same taps
+  int64_t in_step;           ///< and the points of `in` that they meet this far
   bool across_samples;       ///< a tile is one point of several samples
   const int32_t* index[3];   ///< index[axis][k * out[axis] + o]: the point of `in` that tap k of o meets, or -1
   const float* zeros;        ///< A zeros, for points that meet nothing

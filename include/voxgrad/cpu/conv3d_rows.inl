@@ -7,15 +7,23 @@ struct RowsTile {
   int64_t count;  ///< points that exist, at most M
 };
 
-/// Input rows of the M points for one tap; false when no point meets anything.
+/// Input rows of the M points for one tap; false when no point meets anything. Points that all meet something lie
+/// at equal distances: no look-up for them.
 template <int M>
 [[gnu::always_inline]] inline bool rows_meet(const RowsPlan& p, const RowsTile& t, const float* line, int64_t kw,
                                              int64_t sample, const float* (&x)[M]) {
   const int32_t* at = p.index[2] + kw * p.out[2] + t.point[2];
+  const int64_t step = p.across_samples ? 0 : p.step;
+  if (t.count == M && at[0] >= 0 && at[(M - 1) * step] >= 0) {
+    const int64_t apart = p.across_samples ? sample : p.in_step * p.A;
+#pragma GCC unroll 8
+    for (int m = 0; m < M; ++m) x[m] = line + at[0] * p.A + m * apart;
+    return true;
+  }
   bool any = false;
 #pragma GCC unroll 8
   for (int m = 0; m < M; ++m) {
-    const int64_t i = m < t.count ? (p.across_samples ? at[0] : at[m * p.step]) : -1;
+    const int64_t i = m < t.count ? at[m * step] : -1;
     any |= i >= 0;
     x[m] = i < 0 ? p.zeros : line + i * p.A + (p.across_samples ? m * sample : 0);
   }
@@ -143,8 +151,9 @@ inline void rows_dot(const RowsPlan& p, const float* in, float* out, int64_t beg
           }
         }
         float* y = out + (((t.n * p.out[0] + t.point[0]) * p.out[1] + t.point[1]) * p.out[2] + t.point[2]) * p.B + c;
-        for (int m = 0; m < t.count; ++m)
-          for (int q = 0; q < Q; ++q) y[m * next + q] = sum_lanes(acc[m][q]);
+#pragma GCC unroll 4
+        for (int m = 0; m < M; ++m)
+          if (m < t.count) store_sums(y + m * next, acc[m]);
       }
     });
 }
@@ -258,4 +267,29 @@ inline void bias_run(const float* dy, int64_t C, int64_t begin, int64_t end, dou
       for (int l = 0; l < lanes && l < left; ++l) sum[c + l] += double(all[l]);
     }
   }
+}
+
+/// to[c * to_pitch + r] = from[r * from_pitch + c] for r < rows, c < columns.
+inline void transpose_run(const float* from, int64_t from_pitch, float* to, int64_t to_pitch, int64_t rows,
+                          int64_t columns) {
+  int64_t r = 0;
+  for (; r + 4 <= rows; r += 4) {
+    int64_t c = 0;
+    for (; c + 4 <= columns; c += 4) {
+      const float* f = from + r * from_pitch + c;
+      const Quad a = load_quad(f), b = load_quad(f + from_pitch), d = load_quad(f + 2 * from_pitch),
+                 e = load_quad(f + 3 * from_pitch);
+      const Quad ab = __builtin_shufflevector(a, b, 0, 4, 1, 5), de = __builtin_shufflevector(d, e, 0, 4, 1, 5);
+      const Quad AB = __builtin_shufflevector(a, b, 2, 6, 3, 7), DE = __builtin_shufflevector(d, e, 2, 6, 3, 7);
+      float* y = to + c * to_pitch + r;
+      store_quad(y, __builtin_shufflevector(ab, de, 0, 1, 4, 5));
+      store_quad(y + to_pitch, __builtin_shufflevector(ab, de, 2, 3, 6, 7));
+      store_quad(y + 2 * to_pitch, __builtin_shufflevector(AB, DE, 0, 1, 4, 5));
+      store_quad(y + 3 * to_pitch, __builtin_shufflevector(AB, DE, 2, 3, 6, 7));
+    }
+    for (; c < columns; ++c)
+      for (int64_t i = 0; i < 4; ++i) to[c * to_pitch + r + i] = from[(r + i) * from_pitch + c];
+  }
+  for (; r < rows; ++r)
+    for (int64_t c = 0; c < columns; ++c) to[c * to_pitch + r] = from[r * from_pitch + c];
 }

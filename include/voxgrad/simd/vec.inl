@@ -33,13 +33,36 @@ typedef float VecMemory __attribute__((vector_size(VOXGRAD_LANES * 4), aligned(4
 }
 #endif
 
-/// Sum of the lanes, pairwise.
-[[gnu::always_inline]] inline float sum_lanes(Vec v) {
-  float part[lanes];
-  store(part, v);
-  for (int width = lanes / 2; width > 0; width /= 2)
-    for (int i = 0; i < width; ++i) part[i] += part[i + width];
-  return part[0];
+// Quad: the 4 floats that every instruction set has.
+typedef float Quad __attribute__((vector_size(16)));
+typedef float QuadMemory __attribute__((vector_size(16), aligned(4), may_alias));
+[[gnu::always_inline]] inline Quad load_quad(const float* p) { return *reinterpret_cast<const QuadMemory*>(p); }
+[[gnu::always_inline]] inline void store_quad(float* p, Quad v) { *reinterpret_cast<QuadMemory*>(p) = v; }
+
+/// The lanes of v folded to four sums.
+[[gnu::always_inline]] inline Quad fold(Vec v) {
+#if VOXGRAD_LANES == 16
+  return (__builtin_shufflevector(v, v, 0, 1, 2, 3) + __builtin_shufflevector(v, v, 4, 5, 6, 7)) +
+         (__builtin_shufflevector(v, v, 8, 9, 10, 11) + __builtin_shufflevector(v, v, 12, 13, 14, 15));
+#elif VOXGRAD_LANES == 8
+  return __builtin_shufflevector(v, v, 0, 1, 2, 3) + __builtin_shufflevector(v, v, 4, 5, 6, 7);
+#else
+  return v;
+#endif
+}
+
+/// p[i] = sum of the lanes of v[i].
+[[gnu::always_inline]] inline void store_sums(float* p, const Vec (&v)[4]) {
+  const Quad a = fold(v[0]), b = fold(v[1]), c = fold(v[2]), d = fold(v[3]);
+  const Quad ab = __builtin_shufflevector(a, b, 0, 4, 1, 5) + __builtin_shufflevector(a, b, 2, 6, 3, 7);
+  const Quad cd = __builtin_shufflevector(c, d, 0, 4, 1, 5) + __builtin_shufflevector(c, d, 2, 6, 3, 7);
+  store_quad(p, __builtin_shufflevector(ab, cd, 0, 1, 4, 5) + __builtin_shufflevector(ab, cd, 2, 3, 6, 7));
+}
+[[gnu::always_inline]] inline void store_sums(float* p, const Vec (&v)[2]) {
+  for (int i = 0; i < 2; ++i) {
+    const Quad q = fold(v[i]);
+    p[i] = (q[0] + q[1]) + (q[2] + q[3]);
+  }
 }
 
 #if VOXGRAD_LANES == 16
