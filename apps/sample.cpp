@@ -144,6 +144,9 @@ int run_sample(const Arguments& a, Session& session) {
     for (std::size_t row = 0; row < m.events.size(); ++row)
       valid_list.push_back({m.name, std::int64_t(row), {}});
 
+  for (double fraction : request.fractions)
+    check<UsageError>(fraction * double(train.movies().size()) >= 1, "--sets ", fraction, " of ",
+                      train.movies().size(), " movies is less than one movie.");
   const std::vector<data::SampledMovie> movies = sample_movies(train, request, seed, session);
   std::vector<std::pair<std::string, Entries>> files;
   std::vector<std::size_t> all(movies.size());
@@ -152,8 +155,6 @@ int run_sample(const Arguments& a, Session& session) {
   for (double fraction : request.fractions)
     for (std::int64_t r = 0; r < request.repetitions; ++r) {
       const auto chosen = data::draw_subset(movies.size(), fraction, r, seed);
-      check<UsageError>(!chosen.empty(), "--sets ", fraction, " of ", movies.size(),
-                        " movies is less than one movie.");
       add_set(files, fmt::format("subset-{}-{}", fraction, r), false, request, movies, chosen, valid_list,
               Random(seed, 401 + std::uint64_t(r), std::uint64_t(fraction * 1e6) << 32));
     }

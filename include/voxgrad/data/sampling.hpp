@@ -27,7 +27,7 @@ inline constexpr std::array<int64_t, 10> sample_ratios{0, 1, 2, 4, 8, 16, 32, 64
 /// Corners may lie in low <= i < high of an axis of n voxels: one crop away from both ends, as published;
 /// axes too short for that use every start at which a crop fits, or 0.
 inline std::pair<int64_t, int64_t> corner_range(int64_t n, int64_t crop) {
-  if (n > 2 * crop) return {crop, n - crop};
+  if (n >= 3 * crop) return {crop, n - crop};
   return {0, std::max<int64_t>(1, n - crop)};
 }
 
