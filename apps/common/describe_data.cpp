@@ -173,7 +173,7 @@ Description describe_hdf5(const std::string& path) {
     d.fields = {{"format", "hdf5-training-set"}};
     for (const std::string& fold : folds) add_fold(d, path, fold);
     const bool usual = std::find(folds.begin(), folds.end(), "train") != folds.end();
-    d.use = d.usable ? "voxgrad train --config CONFIG.yaml --data " + path + (usual ? "" : " --train-fold " + folds[0]) : "repair what does not fit, then inspect again.";
+    d.use = d.usable ? "voxgrad train " + path + (usual ? "" : " --train-fold " + folds[0]) : "repair what does not fit, then inspect again.";
     return d;
   }
   const Hdf5Listing listing(file);
@@ -205,7 +205,7 @@ Description describe_json(const std::string& path) {
     d.line(keys[i], fmt::format("{} positive and {} unlabelled crops, {} for validation", positive, std::int64_t(lists.train.size()) - positive, lists.valid.size()));
   }
   if (keys.size() > shown) d.notes.push_back(fmt::format("{} more entries: {}", keys.size() - shown, some_of({keys.begin() + std::ptrdiff_t(shown), keys.end()})));
-  d.use = "name it in the configuration: training_config.samples_path.";
+  d.use = "voxgrad train DATA.h5 --config CONFIG.yaml --samples " + path;
   return d;
 }
 
@@ -220,7 +220,7 @@ Description describe_yaml(const std::string& path) {
     for (const ConfigKey& key : config_keys())
       if (config.given(key.path)) d.line(key.path, some_of(config.texts(key.path)));
     d.notes = config.notes();
-    d.use = "voxgrad train --config " + path + " --data DATA.h5";
+    d.use = "voxgrad train DATA.h5 --config " + path;
   } catch (const Error& error) {
     d.usable = false;
     d.kind = "YAML file";

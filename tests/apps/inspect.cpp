@@ -117,6 +117,7 @@ TEST_CASE("inspect: HDF5 training sets, Keras weights and other files") {
   const Description d = describe_hdf5(s.file("d.h5"));
   CHECK(d.kind == "training data set (HDF5)");
   CHECK(line_of(d, "/train") == "1 movies, 2 frames, 1 events; the first is [2,3,4]");
+  CHECK(d.use == "voxgrad train " + s.file("d.h5"));
   CHECK(d.usable);
   {
     io::H5Writer file(s.file("x.h5"));
