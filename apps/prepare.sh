@@ -7,7 +7,8 @@ build=${VOXGRAD_BUILD:-build}
 # What is missing, as packages of Debian 12 and Ubuntu. Programs are looked for by name and libraries through pkg-config,
 # so that a self-built library counts too.
 missing_packages() {
-  command -v "${CXX:-g++}" >/dev/null || echo g++
+  local compiler=${CXX:-g++}
+  command -v "${compiler%% *}" >/dev/null || echo g++
   command -v meson >/dev/null || echo meson
   local pair
   for pair in libtiff-4:libtiff-dev libpng:libpng-dev libzip:libzip-dev CLI11:libcli11-dev yaml-cpp:libyaml-cpp-dev \

@@ -73,6 +73,21 @@ std::string yaml_text(const std::string& value, bool may_be_number) {
   return plain && !other ? value : json_quote(value);
 }
 
+/// "1e-08" as "1.0e-08": YAML 1.1, which the reference reads with, takes the first for a text.
+std::string yaml_number(std::string item) {
+  const std::size_t e = item.find_first_of("eE");
+  if (e != std::string::npos && item.find('.') == std::string::npos) item.insert(e, ".0");
+  return item;
+}
+
+/// One value as YAML. The ratio of unlabelled crops is a text that may be a number, and stays bare as
+/// published.
+std::string yaml_item(const ConfigKey& key, const std::string& item) {
+  if (key.type == KeyType::text || key.type == KeyType::texts)
+    return yaml_text(item, key.path == "training_config.samples_pu.unlabeled");
+  return item;
+}
+
 }  // namespace
 
 Config::Config() {
@@ -85,6 +100,7 @@ void Config::store(const ConfigKey& key, std::vector<std::string> items, const s
                       expected_text(key), ").",
                       key.type == KeyType::word ? did_you_mean(item, key.words) : "");
     if (key.type == KeyType::boolean) item = boolean_word(item);
+    if (key.type == KeyType::real || key.type == KeyType::reals) item = yaml_number(item);
   }
   const bool length = key.type != KeyType::reals || items.size() == 2;
   check<UsageError>(length && (!is_list(key) || !items.empty()), origin, ": ", key.path, " has ",
@@ -147,10 +163,7 @@ std::string Config::yaml(bool with_origins) const {
       open.push_back(parts[level]);
     }
     std::string body;
-    const bool number = path == "training_config.samples_pu.unlabeled";
-    const bool bare = key.type != KeyType::text && key.type != KeyType::texts;
-    for (const std::string& item : value.items)
-      body += (body.empty() ? "" : ", ") + (bare ? item : yaml_text(item, number));
+    for (const std::string& item : value.items) body += (body.empty() ? "" : ", ") + yaml_item(key, item);
     out << std::string(2 * level, ' ') << parts.back() << ": " << (is_list(key) ? "[" + body + "]" : body);
     if (with_origins) out << "  # " << (value.origin.empty() ? "default" : value.origin);
     out << "\n";
@@ -300,13 +313,16 @@ Config read_config(const Arguments& arguments, Session& session) {
 }
 
 bool answer_config_questions(const Arguments& arguments, const Config& config, Session& session) {
+  std::string answer;
   if (arguments.flag("--help-config"))
-    session.print(arguments.flag("--markdown") ? config_markdown()
-                                               : config_help(std::min(110, terminal_width(STDOUT_FILENO))));
+    answer = (arguments.flag("--markdown") ? config_markdown()
+                                           : config_help(std::min(110, terminal_width(STDOUT_FILENO))));
   else if (arguments.flag("--print-config"))
-    session.print(config.yaml(true));
+    answer = config.yaml(true);
   else
     return false;
+  answer.pop_back();  // print() ends the line
+  session.print(answer);
   return true;
 }
 

@@ -75,7 +75,7 @@ std::vector<ConfigKey> make_keys() {
                 {},
                 "",
                 "decay rates of Adam's two moments"},
-      real(o + "eps", "1e-08", 0, 1, "added to Adam's denominator"),
+      real(o + "eps", "1.0e-08", 0, 1, "added to Adam's denominator"),
       real(o + "lr", "0.0002", 0, 1000, "learning rate"),
       real(o + "momentum", "0", 0, 1, "momentum of SGD"),
       word(o + "name", {"adam", "adamw", "sgd"}, "the optimiser"),
