@@ -70,7 +70,7 @@ MovieSummary predict_one(const Job& job, const Input& input, const std::string& 
                 [&](int64_t t, const float* probability) {
                   read(t, intensity.data());
                   finder.add_frame(probability, intensity.data());
-                  outputs.add_frame(probability, intensity.data());
+                  outputs.add_frame(probability);
                 },
                 [&](int64_t done) {
                   session.check_stop();
@@ -79,7 +79,7 @@ MovieSummary predict_one(const Job& job, const Input& input, const std::string& 
   progress->finish();
   const double seconds = progress->seconds();
   finder.finish(job.outputs.min_size);
-  MovieSummary summary = outputs.finish(finder);
+  MovieSummary summary = outputs.finish(finder, [&](int64_t t, float* out) { movie.read(t, t + 1, out); });
   summary.seconds = seconds;
   summary.voxels_per_second = double(data::voxel_count(extent)) / seconds;
   for (const std::string& file : summary.files) session.print(file);
@@ -137,6 +137,9 @@ int run_predict(const Arguments& a, Session& session) {
   job.outputs.probability = !a.flag("--no-probability");
   job.outputs.labels = !a.flag("--no-labels");
   job.outputs.preview = !a.flag("--no-preview");
+  job.outputs.overlay = !a.flag("--no-overlay");
+  job.outputs.traces = !a.flag("--no-traces");
+  job.outputs.rois = !a.flag("--no-rois");
   job.outputs.deflate = a.flag("--compress");
   job.outputs.wide_labels = a.choice("--labels-type") == "uint32";
   session.note(fmt::format("model {}, threshold {:.4f}, {} threads on the cpu", folder.path(), job.threshold, threads()));
@@ -204,6 +207,9 @@ Command make_predict() {
                            {"--compress", "", "", "deflate the images", "Output"},
                            {"--no-probability", "", "", "leave out the probability image", "Output"},
                            {"--no-labels", "", "", "leave out the label image", "Output"},
+                           {"--no-overlay", "", "", "leave out the movie with event outlines", "Output"},
+                           {"--no-rois", "", "", "leave out the outlines for ImageJ", "Output"},
+                           {"--no-traces", "", "", "leave out intensity and dF/F of each event over time", "Output"},
                            {"--no-preview", "", "", "leave out the preview picture", "Output"}},
                           {common::recursive(), common::out(), common::overwrite(), common::dry_run(), common::threads(),
                            common::device(), common::memory()}),

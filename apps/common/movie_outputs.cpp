@@ -8,9 +8,12 @@
 #include <optional>
 
 #include "files.hpp"
+#include "imagej_roi.hpp"
 #include "json_text.hpp"
+#include "preview.hpp"
 #include "tables.hpp"
 #include "voxgrad/io/tiff.hpp"
+#include "voxgrad/metrics/dff.hpp"
 
 namespace voxgrad::app {
 
@@ -45,40 +48,121 @@ MovieOutputs::MovieOutputs(const std::string& stem, const data::Extent3& extent,
 
 MovieOutputs::~MovieOutputs() = default;
 
-void MovieOutputs::add_frame(const float* probability, const float*) {
+void MovieOutputs::add_frame(const float* probability) {
   if (parts_->probability) parts_->probability->write(probability);
 }
 
 namespace {
 
-template <class T>
-std::vector<std::string> write_labels(io::TiffWriter& writer, const EventFinder& events, int64_t pixels) {
-  std::vector<T> frame(static_cast<size_t>(pixels));
-  for (int64_t t = 0; t < events.frames(); ++t) {
-    events.labels(t, frame.data());
-    writer.write(frame.data());
+/// Grey values of raw frames as 16 bits: unchanged where they fit, else stretched over the movie's range.
+struct GreyScale {
+  float low = std::numeric_limits<float>::infinity(), high = -std::numeric_limits<float>::infinity();
+
+  void see(const std::vector<float>& frame) {
+    const auto [lowest, highest] = std::minmax_element(frame.begin(), frame.end());
+    low = std::min(low, *lowest);
+    high = std::max(high, *highest);
   }
-  return writer.close();
+  bool fits() const { return low >= 0 && high <= 65535 && high - low >= 16; }
+  void convert(const std::vector<float>& frame, uint16_t* out) const {
+    const float scale = fits() ? 1 : 65535 / std::max(high - low, 1e-30f), offset = fits() ? 0 : low;
+    for (size_t i = 0; i < frame.size(); ++i) out[i] = uint16_t(std::clamp((frame[i] - offset) * scale + 0.5f, 0.0f, 65535.0f));
+  }
+};
+
+/// 65535 on the rim of every event, 0 elsewhere.
+void draw_rims(const std::vector<uint32_t>& labels, int64_t height, int64_t width, uint16_t* out) {
+  for (int64_t y = 0, i = 0; y < height; ++y)
+    for (int64_t x = 0; x < width; ++x, ++i) {
+      const uint32_t l = labels[size_t(i)];
+      const bool rim = l != 0 && (y == 0 || y + 1 == height || x == 0 || x + 1 == width || labels[size_t(i - width)] != l ||
+                                  labels[size_t(i + width)] != l || labels[size_t(i - 1)] != l || labels[size_t(i + 1)] != l);
+      out[i] = rim ? 65535 : 0;
+    }
 }
 
 }  // namespace
 
-MovieSummary MovieOutputs::finish(const EventFinder& events) {
+MovieSummary MovieOutputs::finish(const EventFinder& finder, const std::function<void(int64_t, float*)>& read) {
   Parts& p = *parts_;
+  const std::vector<metrics::Region>& events = finder.events();
+  const int64_t height = p.extent[1], width = p.extent[2];
   MovieSummary summary;
-  summary.events = int64_t(events.events().size());
+  summary.events = int64_t(events.size());
   summary.extent = p.extent;
   summary.spacing = p.spacing;
   const auto add = [&](const std::vector<std::string>& files) { summary.files.insert(summary.files.end(), files.begin(), files.end()); };
   if (p.probability) add(p.probability->close());
-  if (p.options.labels) {
-    const bool wide = p.options.wide_labels || events.events().size() > std::numeric_limits<uint16_t>::max();
-    io::TiffWriter writer(p.stem + "_labels.tif", p.extent, wide ? io::SampleType::u32 : io::SampleType::u16,
-                          p.tiff(0, double(std::max<size_t>(1, events.events().size()))));
-    const int64_t pixels = p.extent[1] * p.extent[2];
-    add(wide ? write_labels<uint32_t>(writer, events, pixels) : write_labels<uint16_t>(writer, events, pixels));
+
+  std::vector<float> frame(size_t(height * width));
+  GreyScale grey;
+  if (p.options.overlay)
+    for (int64_t t = 0; t < p.extent[0]; ++t) {
+      read(t, frame.data());
+      grey.see(frame);
+    }
+  std::optional<io::TiffWriter> labels, overlay;
+  const bool wide = p.options.wide_labels || events.size() > std::numeric_limits<uint16_t>::max();
+  if (p.options.labels)
+    labels.emplace(p.stem + "_labels.tif", p.extent, wide ? io::SampleType::u32 : io::SampleType::u16,
+                   p.tiff(0, double(std::max<size_t>(1, events.size()))));
+  if (p.options.overlay) {
+    io::TiffWriteOptions o = p.tiff(0, 0);
+    o.channels = {io::tiff_channel(grey.fits() ? grey.low : 0, grey.fits() ? grey.high : 65535, {255, 255, 255}),
+                  io::tiff_channel(0, 65535, {255, 170, 0})};
+    overlay.emplace(p.stem + "_overlay.tif", p.extent, io::SampleType::u16, o);
   }
-  write_file(p.stem + "_events.csv", events_csv(events.events(), p.spacing));
+  Projections projections(p.extent);
+  RoiArchive rois;
+  std::vector<metrics::Point> positions = metrics::centroids(events);
+  for (metrics::Point& at : positions)  // a weighted centroid may leave the frame where the movie is negative
+    for (size_t a = 0; a < 3; ++a) at[a] = std::clamp(at[a], 0.0, double(p.extent[a] - 1));
+  metrics::EventTraces traces(positions, height, width);
+  std::vector<uint32_t> ids(frame.size());
+  std::vector<uint16_t> plane(frame.size());
+  for (int64_t t = 0; t < p.extent[0]; ++t) {
+    read(t, frame.data());
+    finder.labels(t, ids.data());
+    if (labels && wide) labels->write(ids.data());
+    if (labels && !wide) {
+      finder.labels(t, plane.data());
+      labels->write(plane.data());
+    }
+    if (overlay) {
+      grey.convert(frame, plane.data());
+      overlay->write(plane.data());
+      draw_rims(ids, height, width, plane.data());
+      overlay->write(plane.data());
+    }
+    if (p.options.rois && RoiArchive::can_write()) rois.add_frame(t, ids.data(), height, width);
+    if (p.options.preview) projections.add(t, frame.data(), ids.data());
+    traces.add_frame(frame.data());
+  }
+  if (labels) add(labels->close());
+  if (overlay) add(overlay->close());
+  if (rois.size() > 0) {
+    rois.write(p.stem + "_rois.zip");
+    add({p.stem + "_rois.zip"});
+  }
+  if (p.options.preview) {
+    write_preview(p.stem + "_preview.png", projections, p.spacing, p.stem.substr(p.stem.find_last_of('/') + 1));
+    add({p.stem + "_preview.png"});
+  }
+  std::vector<double> peaks;
+  std::string rows = "label,frame,time_s,mean,dff\n";
+  for (size_t e = 0; e < events.size(); ++e) {
+    const std::vector<double>& trace = traces.traces()[e];
+    const std::vector<double> dff = metrics::delta_f_over_f(trace);
+    peaks.push_back(metrics::dff_max(dff, events[e].box));
+    for (size_t t = 0; p.options.traces && t < trace.size(); ++t)
+      rows += csv_line({std::to_string(events[e].label), std::to_string(t), p.spacing.seconds > 0 ? csv_number(double(t) * p.spacing.seconds) : "",
+                        csv_number(trace[t]), csv_number(dff[t])});
+  }
+  if (p.options.traces) {
+    write_file(p.stem + "_traces.csv", rows);
+    add({p.stem + "_traces.csv"});
+  }
+  write_file(p.stem + "_events.csv", events_csv(events, p.spacing, peaks));
   add({p.stem + "_events.csv"});
   return summary;
 }

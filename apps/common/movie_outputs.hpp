@@ -2,6 +2,7 @@
 #pragma once
 // The files that predict writes for one movie, and the table over all movies.
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -12,7 +13,7 @@
 namespace voxgrad::app {
 
 struct MovieOutputOptions {
-  bool probability = true, labels = true, events = true, preview = true;
+  bool probability = true, labels = true, preview = true, overlay = true, rois = true, traces = true;
   bool deflate = false, wide_labels = false;
   metrics::Extent3 min_size = metrics::min_event_size;
 };
@@ -29,11 +30,13 @@ struct MovieSummary {
 /// finished movie.
 class MovieOutputs {
  public:
-  /// Files are named stem + "_prediction.tif", "_labels.tif", "_events.csv", "_preview.png".
+  /// Files are named stem + "_prediction.tif", "_labels.tif", "_overlay.tif", "_rois.zip", "_preview.png",
+  /// "_traces.csv", "_events.csv".
   MovieOutputs(const std::string& stem, const data::Extent3& extent, const data::Spacing& spacing, const MovieOutputOptions& options);
   ~MovieOutputs();
-  void add_frame(const float* probability, const float* intensity);
-  MovieSummary finish(const EventFinder& events);
+  void add_frame(const float* probability);
+  /// Everything that needs the final events, in one more pass over the raw frames: read(t, out [H,W]).
+  MovieSummary finish(const EventFinder& events, const std::function<void(int64_t t, float* out)>& read);
 
   static bool finished(const std::string& stem);
 

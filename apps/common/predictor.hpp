@@ -14,7 +14,7 @@ struct PredictOptions {
   bool fast = false;              ///< larger tiles with an overlap instead of the published 8 windows per voxel
   bool batch_statistics = false;  ///< batch norm on the statistics of each batch of windows, as the published script ran
   int64_t window = 64;            ///< published mode: edge of a window; the step is half of it
-  data::Extent3 tile{64, 128, 128};  ///< fast mode: the largest tile
+  data::Extent3 tile{128, 128, 128};  ///< fast mode: the largest tile
   int64_t halo = 16;              ///< fast mode: voxels of context on each side
   int64_t batch = 0;              ///< tiles per step; 0: 128 with batch statistics, else what memory allows, at most 4
   uint64_t memory = 0;            ///< bytes the run may use; 0: no limit
