@@ -7,6 +7,7 @@
 
 namespace voxgrad::app {
 
+Command make_demo();
 Command make_train();
 Command make_optimize();
 Command make_predict();

@@ -7,6 +7,7 @@
 int main(int argc, char** argv) {
   const std::vector<voxgrad::app::Command> commands = {
       // One line per subcommand, in the order of the help.
+      voxgrad::app::make_demo(),
       voxgrad::app::make_inspect(),
       voxgrad::app::make_simulate(),
       voxgrad::app::make_sample(),
