@@ -3,7 +3,7 @@
 
 #include <cstdio>
 
-#include "voxgrad/voxgrad.hpp"
+#include "voxgrad/engine.hpp"
 
 int main() {
   using namespace voxgrad;

@@ -1,14 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #pragma once
-// Everything of the engine, CPU kernels included: for programs and lessons. One file per program needs the kernels;
-// others include the headers they use.
+// The engine with its CPU kernels, for programs of one file. Compiling the kernels takes a while: programs of several
+// files include engine.hpp, and this in one of them.
 
-#include "voxgrad/autograd/gradcheck.hpp"
 #include "voxgrad/cpu/all.hpp"
-#include "voxgrad/models/unet3d.hpp"
-#include "voxgrad/ops/loss.hpp"
-#include "voxgrad/ops/mean.hpp"
-#include "voxgrad/optim/adam.hpp"
-#include "voxgrad/optim/schedule.hpp"
-#include "voxgrad/optim/sgd.hpp"
-#include "voxgrad/version.hpp"
+#include "voxgrad/engine.hpp"
