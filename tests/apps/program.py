@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -94,6 +95,18 @@ def man_page():
     expect((done.returncode, done.stderr), (0, ""), "groff's warnings")
 
 
+def interrupted():
+    """INT ends a running subcommand in order: 130, and with --json an error as the last line."""
+    job = subprocess.Popen([PROGRAM, "bench", "--runs", "100000", "--batch", "1", "--json"], text=True,
+                           stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    expect(json.loads(job.stdout.readline())["event"], "start", "first event")
+    job.send_signal(signal.SIGINT)
+    rest = job.communicate(timeout=120)[0].splitlines()
+    expect(job.returncode, 130, "exit code")
+    last = json.loads(rest[-1])
+    expect((last["event"], last["exit_code"], last["message"]), ("error", 130, "interrupted."), "last line")
+
+
 def closed_output():
     """`voxgrad --help | head -1` ends without a message."""
     done = subprocess.run(["bash", "-c", f"set -o pipefail; '{PROGRAM}' manpage | head -1 >/dev/null"], text=True,
@@ -104,7 +117,7 @@ def closed_output():
 def main():
     passed = failed = 0
     for check in (unknown_subcommand, every_help, every_example_parses, unknown_options, version, completion, man_page,
-                  closed_output):
+                  interrupted, closed_output):
         try:
             check()
             passed += 1

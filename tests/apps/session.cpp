@@ -3,6 +3,9 @@
 
 #include "common/session.hpp"
 
+#include <sys/wait.h>
+#include <unistd.h>
+
 #include <csignal>
 #include <cstdlib>
 #include <sstream>
