@@ -2,14 +2,20 @@
 """Adds up the test cases of all test programs from Meson's testlog.json: sum.py LOG EXIT_CODE_OF_MESON_TEST
 
 Each program ends with "N passed, M failed". One that printed no such line, or failed in spite of it, counts as one failed
-test; exit code 77 is a skip. The total is the last line; the exit code is 1 if anything failed or nothing ran.
+test; exit code 77 is a skip, and so is each line "skipped: REASON", which a case prints that lacks what it needs. The total is the last line; the exit code is 1 if anything failed or nothing ran.
 """
 import json
 import os
 import re
 import sys
 
+SKIPPED = re.compile(r"^\s*(skipped: .*)")
 LINE = re.compile(r"^(\d+) passed, (\d+) failed(?:, (\d+) skipped)?$")
+
+
+def skips(test):
+    found = map(SKIPPED.match, (test.get("stdout") or "").splitlines())
+    return [match.group(1) for match in found if match]
 
 
 def counts(test):
@@ -21,6 +27,7 @@ def counts(test):
     if not lines:
         return 0, 1, 0, f"no line 'N passed, M failed' ({test['result']}, exit code {test['returncode']})"
     passed, failed, skipped = (int(number or 0) for number in lines[-1].groups())
+    skipped = max(skipped, len(skips(test)))
     if test["result"] != "OK" and failed == 0:
         return passed, 1, skipped, f"{test['result']}, exit code {test['returncode']}"
     return passed, failed, skipped, "" if failed == 0 else f"{failed} failed"
@@ -33,6 +40,8 @@ def main():
     for test in tests:
         *numbers, reason = counts(test)
         total = [a + b for a, b in zip(total, numbers)]
+        for line in skips(test):
+            print(f"{test['name']}: {line}")
         if reason:
             print(f"{test['name']}: {reason}")
     if not tests:
