@@ -2,6 +2,7 @@
 // Speed of the convolution kernels per layer of the networks: GFLOP/s (2 27 Ci Co per output point, or per input
 // point of a transposed layer; padding counted) of forward, data gradient and weight gradient, from the fastest run.
 //   bench_conv_layers [--threads T] [--set unet|stardist|all] [--batch B] [--isa scalar|avx2|avx512] [--seconds S]
+//                     [--method auto|direct] [--layer INDEX]
 // One thread is timed by the CPU time of the process, more by the clock on the wall.
 
 #include "voxgrad/cpu/all.hpp"
@@ -98,7 +99,7 @@ void measure(const Kernels<Table>& slot, const Layer& l, double seconds) {
 int main(int argc, char** argv) {
   std::string set = "unet";
   double seconds = 0.1;
-  int64_t batch = 0;
+  int64_t batch = 0, only = -1;
   int count = 1;
   for (int i = 1; i + 1 < argc; i += 2) {
     const std::string option = argv[i], value = argv[i + 1];
@@ -107,6 +108,8 @@ int main(int argc, char** argv) {
     else if (option == "--batch") batch = std::stoll(value);
     else if (option == "--seconds") seconds = std::stod(value);
     else if (option == "--isa") set_isa(value == "scalar" ? Isa::scalar : value == "avx2" ? Isa::avx2 : Isa::avx512);
+    else if (option == "--layer") only = std::stoll(value);
+    else if (option == "--method") set_conv_method(value == "direct" ? ConvMethod::direct : ConvMethod::automatic);
     else return std::fprintf(stderr, "unknown option %s\n", argv[i]), 2;
   }
   set_threads(count);
@@ -115,6 +118,7 @@ int main(int argc, char** argv) {
   std::vector<Layer> layers = set == "stardist" ? stardist : unet;
   if (set == "all") layers.insert(layers.end(), stardist.begin(), stardist.end());
   for (Layer& l : layers) {
+    if (only >= 0 && &l - layers.data() != only) continue;
     if (batch > 0) l.N = batch;
     if (l.transposed) measure<ConvTranspose3dProblem>(conv_transpose3d, l, seconds);
     else measure<Conv3dProblem>(conv3d, l, seconds);

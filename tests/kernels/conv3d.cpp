@@ -1,93 +1,15 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Float convolution kernels of every instruction set against the definition in double. Values are small multiples of
+// Direct float convolution kernels of every instruction set against the definition in double. Values are small multiples of
 // 1/4, so every sum is exact and results must be equal, not close. Buffers lie between walls of NaN: a stray read
 // shows in the result, a stray write in the wall, a missed write as the NaN that filled the output.
 
-#include "voxgrad/core/parallel.hpp"
-#include "voxgrad/kernels/conv_transpose3d.hpp"
-#include "voxgrad/simd/isa.hpp"
+#include "conv_case.hpp"
 
-#include <cmath>
-#include <cstring>
-#include <iostream>
-#include <limits>
-#include <sstream>
-#include <vector>
-
-#include "catch.hpp"
-
-using namespace voxgrad;
-using namespace voxgrad::kernels;
+using namespace conv_case;
 
 namespace {
-const Device host{};
-constexpr float nan_value = std::numeric_limits<float>::quiet_NaN();
-constexpr int64_t wall = 64;
-
-struct Random {
-  uint64_t state;
-  uint32_t next() {
-    state = state * 6364136223846793005u + 1442695040888963407u;
-    return uint32_t(state >> 33);
-  }
-  template <size_t n>
-  int64_t pick(const int64_t (&list)[n]) { return list[next() % n]; }
-};
-
-/// `size` floats between two walls.
-class Walled {
- public:
-  explicit Walled(int64_t size) : size_(size), data_(size_t(size + 2 * wall), nan_value) {}
-  Walled(int64_t size, uint64_t seed) : Walled(size) {
-    Random r{seed};
-    for (int64_t i = 0; i < size; ++i) data()[i] = float(int(r.next() % 9) - 4) / 4;
-  }
-  float* data() { return data_.data() + wall; }
-  bool walls_stand() const {
-    for (int64_t i = 0; i < wall; ++i)
-      if (!std::isnan(data_[size_t(i)]) || !std::isnan(data_[size_t(size_ + wall + i)])) return false;
-    return true;
-  }
-  std::vector<double> as_double() { return std::vector<double>(data(), data() + size_); }
-  int64_t equal_to(const std::vector<double>& want) {
-    int64_t count = 0;
-    for (int64_t i = 0; i < size_; ++i) count += double(data()[i]) == want[size_t(i)];
-    return count;
-  }
-  bool same_bits(Walled& other) { return std::memcmp(data(), other.data(), size_t(size_) * sizeof(float)) == 0; }
-  int64_t size() const { return size_; }
-
- private:
-  int64_t size_;
-  std::vector<float> data_;
-};
-
-std::string describe(const Conv3dProblem& p) {
-  std::ostringstream s;
-  s << "N " << p.N << " in " << p.in[0] << 'x' << p.in[1] << 'x' << p.in[2] << " Ci " << p.Ci << " Co " << p.Co;
-  for (int a = 0; a < 3; ++a)
-    s << " | k " << p.kernel[a] << " s " << p.stride[a] << " p " << p.padding[a] << " d " << p.dilation[a];
-  return s.str();
-}
-
-std::vector<Isa> isas() {
-  std::vector<Isa> all;
-  for (Isa isa : {Isa::scalar, Isa::avx2, Isa::avx512})
-    if (supported(isa)) all.push_back(isa);
-  return all;
-}
-
-/// Restores instruction set and threads.
-struct Settings {
-  Isa isa = current_isa();
-  int count = threads();
-  ~Settings() {
-    set_isa(isa);
-    set_threads(count);
-  }
-};
-
-/// All three passes of a problem on every instruction set; `few`: also with 1 to 7 threads, which must agree in bits.
+/// All three passes of a problem on every instruction set; `threads_too`: also with 1 to 7 threads, which must
+/// agree in bits.
 template <class Problem, class Table>
 void check_problem(const Kernels<Table>& slot, Problem p, bool threads_too) {
   INFO(describe(p));
@@ -103,6 +25,7 @@ void check_problem(const Kernels<Table>& slot, Problem p, bool threads_too) {
   t.backward_weight(p, xd.data(), dyd.data(), dw.data(), db.data());
   p.dtype = DType::f32;
   Settings restore;
+  set_conv_method(ConvMethod::direct);
   for (Isa isa : isas()) {
     INFO(name(isa));
     set_isa(isa);
@@ -143,16 +66,6 @@ void check_geometry(Conv3dProblem p, bool threads_too = false) {
   check_problem(conv_transpose3d, q, threads_too);
 }
 
-Conv3dProblem cube(int64_t N, int64_t D, int64_t H, int64_t W, int64_t Ci, int64_t Co, int64_t k, int64_t s, int64_t pad,
-                   int64_t dil) {
-  Conv3dProblem p{};
-  p.N = N, p.Ci = Ci, p.Co = Co;
-  const int64_t extents[3] = {D, H, W};
-  for (int a = 0; a < 3; ++a) {
-    p.in[a] = extents[a], p.kernel[a] = k, p.stride[a] = s, p.padding[a] = pad, p.dilation[a] = dil;
-  }
-  return p;
-}
 }  // namespace
 
 TEST_CASE("layers of the networks, shrunk in batch") {

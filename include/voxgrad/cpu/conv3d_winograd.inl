@@ -1,0 +1,288 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Kernels of conv3d_winograd.hpp. Interpolation points 0, 1, -1, 2, -2 and infinity.
+
+/// Input transform: six points of a row to six positions.
+template <class U>
+[[gnu::always_inline]] inline void winograd_input(const U (&x)[6], U (&y)[6]) {
+  const U a = x[4] - 4.0f * x[2], b = x[3] - 4.0f * x[1], c = x[4] - x[2], d = 2.0f * (x[3] - x[1]);
+  y[0] = 4.0f * x[0] - 5.0f * x[2] + x[4];
+  y[1] = a + b;
+  y[2] = a - b;
+  y[3] = c + d;
+  y[4] = c - d;
+  y[5] = 4.0f * x[1] - 5.0f * x[3] + x[5];
+}
+
+/// Transposed output transform: four gradients of a row to six positions.
+template <class U>
+[[gnu::always_inline]] inline void winograd_gradient(const U (&x)[4], U (&y)[6]) {
+  const U a = x[0] + x[2], b = x[1] + x[3], c = x[0] + 4.0f * x[2], d = 2.0f * x[1] + 8.0f * x[3];
+  y[0] = x[0];
+  y[1] = a + b;
+  y[2] = a - b;
+  y[3] = c + d;
+  y[4] = c - d;
+  y[5] = x[3];
+}
+
+/// Slice of direct_slice's form, `padded` points a row, to the ring's; U is a register of `unit` floats or a part.
+template <class U, class Memory>
+[[gnu::always_inline]] inline void winograd_slice(const WinogradPlan& p, const float* plain, float* to) {
+  constexpr int64_t part = sizeof(U) / sizeof(float);
+  const int64_t rows = p.in_rows(), groups = p.groups(), group = p.group, unit = p.unit, row = p.padded() * unit;
+  const int64_t position = p.position_size();
+  for (int64_t c8 = 0; c8 < p.channel_blocks(); ++c8, plain += rows * row)
+    for (int64_t g = 0; g < groups; ++g)
+      for (int64_t r = 0; r < rows; ++r) {
+        const float* from = plain + r * row + g * group * 4 * unit;
+        for (int64_t t = 0; t < group; ++t, from += 4 * unit, to += unit)
+          for (int64_t i = 0; i < unit; i += part) {
+            U x[6], y[6];
+#pragma GCC unroll 6
+            for (int j = 0; j < 6; ++j) x[j] = *reinterpret_cast<const Memory*>(from + j * unit + i);
+            winograd_input(x, y);
+#pragma GCC unroll 6
+            for (int j = 0; j < 6; ++j) *reinterpret_cast<Memory*>(to + j * position + i) = y[j];
+          }
+      }
+}
+
+/// Packs slice id of sample n and transforms it into its place in the ring.
+inline void winograd_bring(const WinogradPlan& p, const float* in, int64_t n, int64_t id, float* plain, float* ring) {
+  direct_slice(p, in + (n * p.in[0] + id) * p.in[1] * p.in[2] * p.Ci, p.in[1], p.in[2], p.Ci, p.pad[1], p.pad[2],
+               p.in_rows(), p.padded(), plain);
+  float* to = ring + id % p.kernel[0] * p.ring_slice();
+#if VOXGRAD_LANES == 16
+  if (!p.pair) return winograd_slice<Half, HalfMemory>(p, plain, to);
+#endif
+  winograd_slice<Vec, VecMemory>(p, plain, to);
+}
+
+/// Weights of direct_weights' order (block of output channels `b`) to [position][kD][ci][kH][lanes].
+inline void winograd_weights(const WinogradPlan& p, const float* plain, float* to) {
+  const int64_t L = p.lanes(), position = p.position_weights();
+  for (int64_t kd = 0; kd < p.kernel[0]; ++kd)
+    for (int64_t c8 = 0; c8 < p.Ci; c8 += 8)
+      for (int64_t kh = 0; kh < 3; ++kh)
+        for (int64_t ci = c8; ci < c8 + 8 && ci < p.Ci; ++ci, plain += 3 * L)
+          for (int64_t l = 0; l < L; l += lanes) {
+            const Vec a = load(plain + l), b = load(plain + L + l), c = load(plain + 2 * L + l);
+            const Vec even = (a + c) * (-1.0f / 6.0f), odd = b * (1.0f / 6.0f);
+            const Vec even2 = a * (1.0f / 24.0f) + c * (1.0f / 6.0f), odd2 = b * (1.0f / 12.0f);
+            float* y = to + ((kd * p.Ci + ci) * 3 + kh) * L + l;
+            store(y, 0.25f * a);
+            store(y + position, even - odd);
+            store(y + 2 * position, even + odd);
+            store(y + 3 * position, even2 + odd2);
+            store(y + 4 * position, even2 - odd2);
+            store(y + 5 * position, c);
+          }
+}
+
+/// Products of one position: R rows x T tiles x NV vectors, summed over depth taps and channels, into sums.
+template <bool pair, int NV, int R, int T>
+[[gnu::always_inline]] inline void winograd_tile(const WinogradPlan& p, const float* ring, const float* w, int64_t d,
+                                                 float* sums) {
+  constexpr int unit = pair ? 16 : 8, each = pair ? 2 : 1;
+  Vec acc[R][T][NV] = {};
+  const int64_t plane = p.groups() * p.group_size();
+  for (int64_t kd = 0; kd < p.kernel[0]; ++kd) {
+    const int64_t id = d + kd - p.pad[0];
+    if (id < 0 || id >= p.in[0]) {
+      w += p.Ci * 3 * NV * lanes;
+      continue;
+    }
+    const float* x = ring + id % p.kernel[0] * p.ring_slice();
+    for (int64_t c8 = 0; c8 < p.Ci; c8 += 8, x += plane) {
+      const int64_t have = p.Ci - c8 < 8 ? p.Ci - c8 : 8;
+      for (int64_t ci = 0; ci < have; ++ci, w += 3 * NV * lanes) {
+        Vec wv[3][NV];
+#pragma GCC unroll 3
+        for (int k = 0; k < 3; ++k)
+#pragma GCC unroll 2
+          for (int v = 0; v < NV; ++v) wv[k][v] = load(w + (k * NV + v) * lanes);
+#pragma GCC unroll 10
+        for (int r = 0; r < R + 2; ++r)
+#pragma GCC unroll 4
+          for (int t = 0; t < T; ++t) {
+            const Vec b = ring_splat<pair>(x + (r * T + t) * unit + ci * each);
+#pragma GCC unroll 3
+            for (int k = 0; k < 3; ++k)
+              if (r - k >= 0 && r - k < R)
+#pragma GCC unroll 2
+                for (int v = 0; v < NV; ++v) acc[r - k][t][v] = fma(b, wv[k][v], acc[r - k][t][v]);
+          }
+      }
+    }
+  }
+#pragma GCC unroll 8
+  for (int r = 0; r < R; ++r)
+#pragma GCC unroll 4
+    for (int t = 0; t < T; ++t)
+#pragma GCC unroll 2
+      for (int v = 0; v < NV; ++v) store(sums + ((r * T + t) * NV + v) * lanes, acc[r][t][v]);
+}
+
+/// Six sums of a tile to four outputs plus bias, written at y (points `Co` apart); `points` of them exist.
+template <bool pair>
+[[gnu::always_inline]] inline void winograd_output(const float* sums, int64_t apart, Vec bias, float* y, float* y_b,
+                                                   int64_t Co, int64_t points, int64_t left) {
+  Vec m[6];
+#pragma GCC unroll 6
+  for (int i = 0; i < 6; ++i) m[i] = load(sums + i * apart);
+  const Vec a = m[1] + m[2], b = m[1] - m[2], c = m[3] + m[4], e = m[3] - m[4];
+  const Vec out[4] = {m[0] + a + c + bias, b + 2.0f * e + bias, a + 4.0f * c + bias, b + 8.0f * e + m[5] + bias};
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; ++i) {
+    if (i >= points) break;
+#if VOXGRAD_LANES == 16
+    if constexpr (pair) {
+      if (y) store_half_first(y + i * Co, row_a(out[i]), left);
+      if (y_b) store_half_first(y_b + i * Co, row_b(out[i]), left);
+      continue;
+    }
+#endif
+    if (y) store_first(y + i * Co, out[i], left);
+  }
+  (void)y_b;
+}
+
+/// Output slices [begin, end) of N x oD; `plain` holds one slice before its transform.
+template <bool pair, int NV, int R, int T>
+void winograd_slices(const WinogradPlan& p, const float* in, const float* w, const float* bias, float* out,
+                     int64_t begin, int64_t end, float* plain, float* ring) {
+  alignas(64) float sums[6 * R * T * NV * lanes];
+  constexpr int64_t apart = R * T * NV * lanes;
+  int64_t sample = -1, next = 0;  // the ring holds slices of `sample` up to `next`
+  for (int64_t s = begin; s < end; ++s) {
+    const int64_t n = s / p.out[0], d = s % p.out[0];
+    const int64_t first = d - p.pad[0] < 0 ? 0 : d - p.pad[0];
+    const int64_t last = d - p.pad[0] + p.kernel[0] < p.in[0] ? d - p.pad[0] + p.kernel[0] : p.in[0];
+    for (int64_t id = n == sample && next > first ? next : first; id < last; ++id)
+      winograd_bring(p, in, n, id, plain, ring);
+    sample = n, next = last;
+    for (int64_t b = 0; b < p.blocks(); ++b)
+      for (int64_t oh = 0; oh < p.out_rows(); oh += R)
+        for (int64_t g = 0; g < p.groups(); ++g) {
+          for (int64_t i = 0; i < 6; ++i)
+            winograd_tile<pair, NV, R, T>(p, ring + i * p.position_size() + g * p.group_size() + oh * T * p.unit,
+                                          w + (b * 6 + i) * p.position_weights(), d, sums + i * apart);
+          for (int64_t r = 0; r < R && oh + r < p.half; ++r)
+            for (int64_t t = 0; t < T && (g * T + t) * 4 < p.out[2]; ++t)
+              for (int64_t v = 0; v < NV; ++v) {
+                const int64_t c = b * p.channels() + v * lanes, ow = (g * T + t) * 4;
+                if (c >= p.Co) continue;
+                float* y = out + ((s * p.out[1] + oh + r) * p.out[2] + ow) * p.Co + c;
+                float* y_b = pair && oh + r + p.half < p.out[1] ? y + p.half * p.out[2] * p.Co : nullptr;
+                winograd_output<pair>(sums + ((r * T + t) * NV + v) * lanes, apart,
+                                      load(bias + b * p.lanes() + v * lanes), y, y_b, p.Co, p.out[2] - ow, p.Co - c);
+              }
+        }
+  }
+}
+
+/// Runs the tile that the plan names.
+inline void winograd_run(const WinogradPlan& p, const float* in, const float* w, const float* bias, float* out,
+                         int64_t begin, int64_t end, float* plain, float* ring) {
+#if VOXGRAD_LANES == 16
+  const auto run = p.pair ? winograd_slices<true, 1, 4, 4>
+                   : p.vectors == 2 ? winograd_slices<false, 2, 4, 2>
+                   : p.group == 4 ? winograd_slices<false, 1, 4, 4> : winograd_slices<false, 1, 8, 2>;
+#else
+  const auto run = winograd_slices<false, 1, 4, 2>;
+#endif
+  run(p, in, w, bias, out, begin, end, plain, ring);
+}
+
+/// Chooses the tile for the plan's extents, after direct_tiling.
+inline void winograd_tiling(WinogradPlan& p) {
+#if VOXGRAD_LANES == 16
+  p.group = p.vectors == 2 || (!p.pair && p.out[2] <= 8) ? 2 : 4;
+  p.rows = p.vectors == 1 && p.group == 2 ? 8 : 4;
+#else
+  p.group = 2, p.rows = 4, p.vectors = 1;
+#endif
+}
+
+/// dy slice to [position][block][tile][2 zero rows, rows, 2 zero rows][lanes].
+inline void winograd_gradient_slice(const WinogradPlan& p, const float* dy, float* to) {
+  const int64_t H = p.out[1], W = p.out[2], high = p.in_rows() + 2, position = p.blocks() * p.tiles() * high * lanes;
+  for (int64_t b = 0; b < p.blocks(); ++b)
+    for (int64_t t = 0; t < p.tiles(); ++t)
+      for (int64_t q = 0; q < high; ++q, to += lanes) {
+        const int64_t r = q - 2, c = b * p.channels();
+        Vec x[4] = {}, y[6];
+        for (int64_t i = 0; i < 4 && 4 * t + i < W; ++i) {
+          const float* from = dy + (r * W + 4 * t + i) * p.Co + c;
+#if VOXGRAD_LANES == 16
+          if (p.pair) {
+            const Half a = r >= 0 && r < p.half ? load_half_first(from, p.Co - c) : Half{};
+            const Half z = r >= 0 && r < p.half && r + p.half < H ? load_half_first(from + p.half * W * p.Co, p.Co - c) : Half{};
+            x[i] = interleave(a, z);
+            continue;
+          }
+#endif
+          x[i] = r >= 0 && r < H ? load_first(from, p.Co - c) : Vec{};
+        }
+        winograd_gradient(x, y);
+        for (int64_t i = 0; i < 6; ++i) store(to + i * position, y[i]);
+      }
+}
+
+/// Sums of one chunk, output slices [begin, end), into S [block][kD][channel block][position][3][8][lanes].
+inline void winograd_weight_run(const WinogradPlan& p, const float* x, const float* dy, int64_t begin, int64_t end,
+                                float* plain, float* ring, float* gradient, float* S) {
+  const int64_t blocks8 = p.channel_blocks(), high = p.in_rows() + 2;
+  zero_floats(S, p.blocks() * p.kernel[0] * blocks8 * 6 * 24 * lanes);
+  int64_t sample = -1, next = 0;
+  for (int64_t s = begin; s < end; ++s) {
+    const int64_t n = s / p.out[0], d = s % p.out[0];
+    const int64_t first = d - p.pad[0] < 0 ? 0 : d - p.pad[0];
+    const int64_t last = d - p.pad[0] + p.kernel[0] < p.in[0] ? d - p.pad[0] + p.kernel[0] : p.in[0];
+    for (int64_t id = n == sample && next > first ? next : first; id < last; ++id) winograd_bring(p, x, n, id, plain, ring);
+    sample = n, next = last;
+    winograd_gradient_slice(p, dy + s * p.out[1] * p.out[2] * p.Co, gradient);
+    float* sums = S;
+    for (int64_t b = 0; b < p.blocks(); ++b)
+      for (int64_t kd = 0; kd < p.kernel[0]; ++kd)
+        for (int64_t c8 = 0; c8 < blocks8; ++c8)
+          for (int64_t i = 0; i < 6; ++i, sums += 24 * lanes) {
+            const int64_t id = d + kd - p.pad[0];
+            if (id < 0 || id >= p.in[0]) continue;
+            weight_channels(p.pair, p.Ci - c8 * 8,
+                            ring + id % p.kernel[0] * p.ring_slice() + i * p.position_size() + c8 * p.groups() * p.group_size(),
+                            p.group_size(), gradient + (i * p.blocks() + b) * p.tiles() * high * lanes, high * lanes,
+                            p.tiles(), p.in_rows(), sums);
+          }
+  }
+}
+
+/// dw of kernel depths [begin, end): the chunks' sums added in order, then from six positions to three taps.
+inline void winograd_weight_reduce(const WinogradPlan& p, const float* S, int64_t chunks, int64_t size, int64_t begin,
+                                   int64_t end, float* dw) {
+  for (int64_t kd = begin; kd < end; ++kd)
+    for (int64_t kh = 0; kh < 3; ++kh)
+      for (int64_t ci = 0; ci < p.Ci; ++ci)
+        for (int64_t b = 0; b < p.blocks(); ++b) {
+          Vec m[6];
+          for (int64_t i = 0; i < 6; ++i) {
+            const float* at = S + (((((b * p.kernel[0] + kd) * p.channel_blocks() + ci / 8) * 6 + i) * 3 + kh) * 8 + ci % 8) * lanes;
+            m[i] = load(at);
+            for (int64_t c = 1; c < chunks; ++c) m[i] += load(at + c * size);
+          }
+          const Vec a = (m[1] + m[2]) * (1.0f / 6.0f), c = (m[3] + m[4]) * (1.0f / 24.0f);
+          const Vec taps[3] = {0.25f * m[0] - a + c, (m[2] - m[1]) * (1.0f / 6.0f) + (m[3] - m[4]) * (1.0f / 12.0f),
+                               4.0f * c - a + m[5]};
+          const int64_t co = b * p.channels();
+          for (int64_t kw = 0; kw < 3; ++kw) {
+            float* to = dw + (((kd * 3 + kh) * 3 + kw) * p.Ci + ci) * p.Co + co;
+#if VOXGRAD_LANES == 16
+            if (p.pair) {
+              store_half_first(to, row_a(taps[kw]) + row_b(taps[kw]), p.Co - co);
+              continue;
+            }
+#endif
+            store_first(to, taps[kw], p.Co - co);
+          }
+        }
+}
