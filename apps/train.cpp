@@ -90,6 +90,8 @@ int run_train(const Arguments& a, Session& session) {
   }
   check<UsageError>(config.type == "unet3d", "type is '", config.type,
                     "': this version trains unet3d only; StarDist is not built in yet.");
+  check<UsageError>(!config.training.weighted_loader, "training_config.weighted_loader is true, which is not supported: crops are drawn as ",
+                    "they are listed. Choose their ratio with training_config.samples_pu.unlabeled.");
   check<UsageError>(!config.dataset.empty(), "no data set. Name an HDF5 file, or set 'dataset' in the configuration.");
   if (!resuming && (folder.has_weights() || folder.has_checkpoint()))
     check<UsageError>(a.flag("--overwrite"), named, " already holds a model. Use --resume auto to go on, --overwrite to start again, ",

@@ -98,7 +98,7 @@ std::vector<ConfigKey> make_keys() {
       integer(t + "valid_interval", "100", 1, 1e9, "steps", "steps between two validations"),
       real(t + "valid_proportion", "0.2", 0, 0.9,
            "share for validation, where the data has no validation fold"),
-      boolean(t + "weighted_loader", "false", "draw positive and unlabelled crops equally often"),
+      boolean(t + "weighted_loader", "false", "draw positive and unlabelled crops equally often (true is refused)"),
       word("type", {"unet3d", "stardist3d"}, "the kind of network"),
   };
 }
