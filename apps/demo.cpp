@@ -139,7 +139,7 @@ Command make_demo() {
   return {.name = "demo",
           .summary = "Simulates movies, trains on them, chooses thresholds, predicts and evaluates: the whole job in about two minutes.",
           .options = join({{"--quick", "", "", "a few seconds only, to see that everything works; the model finds little", "Training"},
-                           {"--steps", "N", "400", "training steps", "Training"}},
+                           {"--steps", "N", "300", "training steps", "Training"}},
                           {common::out("voxgrad-out/demo"), common::overwrite(), common::seed(), common::threads(), common::memory()}),
           .examples = {{"voxgrad demo", "everything, into voxgrad-out/demo"}, {"voxgrad demo --quick --out /tmp/demo", "a smoke test"}},
           .more = "README.md",

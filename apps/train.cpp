@@ -118,7 +118,7 @@ int run_train(const Arguments& a, Session& session) {
   make_folders(named);
   if (!resuming) clear_model(named);
   session.keep_log(named + "/train.log");
-  if (!resuming || !a.list("--set").empty()) write_file(folder.config_file(), full.yaml(false));
+  write_file(folder.config_file(), full.yaml(false));  // a resumed run may have more steps now
   Trainer trainer(config, *net, data.train, data.valid, folder, session);
   if (resuming) {
     trainer.resume();
