@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Speed of the convolution kernels per layer of the networks: GFLOP/s (2 27 Ci Co per output point, or per input
+// Speed of the convolution kernels per layer of the networks: GFLOP/s (2 taps Ci Co per output point, or per input
 // point of a transposed layer; padding counted) of forward, data gradient and weight gradient, from the fastest run.
 //   bench_conv_layers [--threads T] [--set unet|stardist|all] [--batch B] [--isa scalar|avx2|avx512] [--seconds S]
 //                     [--method auto|direct] [--layer INDEX]
@@ -21,6 +21,7 @@ namespace {
 struct Layer {
   int64_t N, Ci, Co, D, H, W;
   bool transposed;
+  int64_t kernel = 3;
 };
 
 const std::vector<Layer> unet = {
@@ -30,7 +31,8 @@ const std::vector<Layer> unet = {
     {4, 32, 64, 4, 4, 4, false},   {4, 64, 64, 4, 4, 4, false},    {4, 128, 64, 4, 4, 4, false},
     {4, 128, 128, 2, 2, 2, false}, {4, 256, 128, 2, 2, 2, false},  {4, 128, 256, 1, 1, 1, false},
     {4, 256, 256, 1, 1, 1, false}, {4, 16, 8, 16, 16, 16, true},   {4, 32, 16, 8, 8, 8, true},
-    {4, 64, 32, 4, 4, 4, true},    {4, 128, 64, 2, 2, 2, true},    {4, 256, 128, 1, 1, 1, true}};
+    {4, 64, 32, 4, 4, 4, true},    {4, 128, 64, 2, 2, 2, true},    {4, 256, 128, 1, 1, 1, true},
+    {4, 8, 1, 32, 32, 32, false, 1}};
 const std::vector<Layer> stardist = {
     {1, 1, 32, 32, 64, 64, false},   {1, 32, 32, 32, 64, 64, false},  {1, 32, 32, 32, 32, 32, false},
     {1, 32, 64, 16, 16, 16, false},  {1, 64, 64, 16, 16, 16, false},  {1, 128, 64, 16, 16, 16, false},
@@ -76,17 +78,17 @@ void measure(const Kernels<Table>& slot, const Layer& l, double seconds) {
   const int64_t extents[3] = {l.D, l.H, l.W};
   for (int a = 0; a < 3; ++a) {
     p.in[a] = extents[a], p.out[a] = l.transposed ? 2 * extents[a] : extents[a];
-    p.kernel[a] = 3, p.stride[a] = l.transposed ? 2 : 1, p.padding[a] = p.dilation[a] = 1;
+    p.kernel[a] = l.kernel, p.stride[a] = l.transposed ? 2 : 1, p.padding[a] = l.kernel / 2, p.dilation[a] = 1;
   }
-  const int64_t points = l.N * l.D * l.H * l.W;
-  auto x = numbers(points * l.Ci), w = numbers(27 * l.Ci * l.Co), bias = numbers(l.Co);
+  const int64_t taps = l.kernel * l.kernel * l.kernel, points = l.N * l.D * l.H * l.W;
+  auto x = numbers(points * l.Ci), w = numbers(taps * l.Ci * l.Co), bias = numbers(l.Co);
   auto y = numbers(points * (l.transposed ? 8 : 1) * l.Co), dx = x, dw = w, db = bias;
-  const double gflop = 54e-9 * double(points * l.Ci * l.Co);
+  const double gflop = 2e-9 * double(taps * points * l.Ci * l.Co);
   const Table& t = slot.at(Device{});
   const double f = fastest(seconds, [&] { t.forward(p, x.data(), w.data(), bias.data(), y.data()); });
   const double d = fastest(seconds, [&] { t.backward_data(p, y.data(), w.data(), dx.data()); });
   const double g = fastest(seconds, [&] { t.backward_weight(p, x.data(), y.data(), dw.data(), db.data()); });
-  const std::string title = std::string(l.transposed ? "convT " : "conv ") + std::to_string(l.N) + "x " + std::to_string(l.Ci) +
+  const std::string title = std::string(l.transposed ? "convT " : l.kernel == 1 ? "conv1 " : "conv ") + std::to_string(l.N) + "x " + std::to_string(l.Ci) +
                             "->" + std::to_string(l.Co) + " @" + std::to_string(l.D) + "x" + std::to_string(l.H) + "x" +
                             std::to_string(l.W);
   std::printf("%-30s %8.1f %7.3f ms %8.1f %7.3f ms %8.1f %7.3f ms\n", title.c_str(), gflop / f, f * 1e3, gflop / d, d * 1e3,

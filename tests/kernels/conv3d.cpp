@@ -78,7 +78,11 @@ TEST_CASE("layers of the networks, shrunk in batch") {
     check_geometry(cube(3, std::min<int64_t>(l[0], 4), l[0], l[0], l[1], l[2], 3, 2, 1, 1));
   check_geometry(cube(9, 2, 2, 2, 32, 64, 3, 1, 1, 1));
   check_geometry(cube(9, 1, 2, 3, 64, 32, 3, 2, 1, 1));
-  check_geometry(cube(2, 3, 5, 33, 8, 1, 1, 1, 0, 1));
+  for (int64_t few : {1, 3, 4})
+    for (int64_t many : {4, 8, 20}) {
+      check_geometry(cube(2, 3, 5, 33, many, few, 1, 1, 0, 1));
+      check_geometry(cube(2, 3, 5, 33, few, many, 1, 1, 0, 1));
+    }
   check_geometry(cube(2, 3, 5, 33, 128, 96, 1, 1, 0, 1));
 }
 

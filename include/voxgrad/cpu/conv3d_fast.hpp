@@ -85,11 +85,12 @@ inline void conv_winograd(const WinogradPlan& p, bool adjoint, const float* in, 
   });
 }
 
-/// Chunks of output slices for a weight gradient: they depend on the problem alone.
+/// Chunks of output slices for a weight gradient with `size` sums each: they depend on the problem alone. Many sums
+/// want few chunks, as each chunk writes them all.
 struct WeightChunks {
-  int64_t slices, length, count;
-  explicit WeightChunks(const DirectPlan& p)
-      : slices(p.N * p.out[0]), length(std::max(int64_t(4), (slices + 15) / 16)),
+  int64_t slices, most, length, count;
+  WeightChunks(const DirectPlan& p, int64_t size)
+      : slices(p.N * p.out[0]), most(size > 16384 ? 8 : 16), length(std::max(int64_t(4), (slices + most - 1) / most)),
         count(std::max(int64_t(1), (slices + length - 1) / length)) {}
 };
 
@@ -97,7 +98,7 @@ struct WeightChunks {
 inline void conv_winograd_weight(WinogradPlan p, const float* x, const float* dy, float* dw) {
   p.vectors = p.rows = p.group = 1;
   const int64_t size = p.blocks() * p.kernel[0] * p.channel_blocks() * 6 * 24 * p.vector_lanes;
-  const WeightChunks chunks(p);
+  const WeightChunks chunks(p, size);
   float* S = float_scratch(1, chunks.count * size);
   const auto run = by_isa(scalar::winograd_weight_run, avx2::winograd_weight_run, avx512::winograd_weight_run);
   parallel_for(chunks.count, 1, [&](int64_t begin, int64_t end) {
@@ -119,7 +120,7 @@ inline void conv_direct_weight(DirectPlan p, const float* x, const float* dy, fl
   p.fold = p.Ci * p.kernel[1] <= 8 ? p.kernel[1] : 1;
   const int64_t kH = p.fold > 1 ? 1 : p.kernel[1], blocks8 = (p.Ci * p.fold + 7) / 8;
   const int64_t size = p.blocks() * p.kernel[0] * blocks8 * kH * 24 * p.vector_lanes;
-  const WeightChunks chunks(p);
+  const WeightChunks chunks(p, size);
   float* S = float_scratch(1, chunks.count * size);
   const auto run = by_isa(scalar::weight_run, avx2::weight_run, avx512::weight_run);
   parallel_for(chunks.count, 1, [&](int64_t begin, int64_t end) {
@@ -134,12 +135,20 @@ inline void conv_direct_weight(DirectPlan p, const float* x, const float* dy, fl
                [&](int64_t begin, int64_t end) { reduce(p, S, chunks.count, size, begin, end, dw); });
 }
 
+/// True for a plain product of channels at every point.
+inline bool pointwise(const kernels::Conv3dProblem& p) {
+  for (int a = 0; a < 3; ++a)
+    if (p.kernel[a] != 1 || p.stride[a] != 1 || p.padding[a] != 0) return false;
+  return true;
+}
+
 inline void conv3d_forward_f32(const kernels::Conv3dProblem& p, const float* x, const float* w, const float* bias, float* y) {
   if (direct_takes(p, false)) {
     const DirectPlan d = direct_plan(p, false);
     return winograd_takes(d) ? conv_winograd(winograd_plan(d), false, x, w, bias, y) : conv_direct(d, false, x, w, bias, y);
   }
   const ConvAxis axis[3] = {conv_axis(p, 0, false), conv_axis(p, 1, false), conv_axis(p, 2, false)};
+  if (pointwise(p) && conv_narrow(p.N * p.in[0] * p.in[1] * p.in[2], p.Ci, p.Co, x, w, false, bias, y)) return;
   conv_rows(axis, false, p.N, p.Ci, p.Co, x, w, false, bias, y);
 }
 
@@ -149,6 +158,7 @@ inline void conv3d_backward_data_f32(const kernels::Conv3dProblem& p, const floa
     return winograd_takes(d) ? conv_winograd(winograd_plan(d), true, dy, w, nullptr, dx) : conv_direct(d, true, dy, w, nullptr, dx);
   }
   const ConvAxis axis[3] = {conv_axis(p, 0, false), conv_axis(p, 1, false), conv_axis(p, 2, false)};
+  if (pointwise(p) && conv_narrow(p.N * p.in[0] * p.in[1] * p.in[2], p.Co, p.Ci, dy, w, true, nullptr, dx)) return;
   conv_rows(axis, true, p.N, p.Co, p.Ci, dy, w, true, nullptr, dx);
 }
 

@@ -15,12 +15,13 @@ inline int64_t round_up(int64_t n, int64_t unit) { return (n + unit - 1) / unit 
 /// Tasks per piece of a parallel loop when one task costs `flop`.
 inline int64_t conv_grain(double flop) { return std::max(int64_t(1), int64_t(2e5 / std::max(flop, 1.0))); }
 
-/// Fills the plan's grids and tables. `scatter`: out is the reached grid, else the placed one.
-inline RowsPlan rows_plan(const ConvAxis (&axis)[3], bool scatter, int64_t N, int64_t A, int64_t B) {
+/// Fills the plan's grids and tables. `scatters`, by axis: out is the reached grid, else the placed one.
+inline RowsPlan rows_plan(const ConvAxis (&axis)[3], const bool (&scatters)[3], int64_t N, int64_t A, int64_t B) {
   RowsPlan p{};
   p.N = N, p.A = A, p.B = B;
   size_t entries = 0;
   for (int a = 0; a < 3; ++a) {
+    const bool scatter = scatters[a];
     p.kernel[a] = axis[a].kernel;
     p.out[a] = scatter ? axis[a].reached : axis[a].placed;
     p.in[a] = scatter ? axis[a].placed : axis[a].reached;
@@ -28,6 +29,7 @@ inline RowsPlan rows_plan(const ConvAxis (&axis)[3], bool scatter, int64_t N, in
   }
   int32_t* table = static_cast<int32_t*>(scratch(1, entries * sizeof(int32_t) + size_t(A) * sizeof(float)));
   for (int a = 0; a < 3; ++a) {
+    const bool scatter = scatters[a];
     p.index[a] = table;
     for (int64_t k = 0; k < p.kernel[a]; ++k)
       for (int64_t o = 0; o < p.out[a]; ++o) {
@@ -38,8 +40,8 @@ inline RowsPlan rows_plan(const ConvAxis (&axis)[3], bool scatter, int64_t N, in
   float* zeros = reinterpret_cast<float*>(table);
   std::fill(zeros, zeros + A, 0.0f);
   p.zeros = zeros;
-  p.step = scatter ? axis[2].stride : 1;
-  p.in_step = scatter ? 1 : axis[2].stride;
+  p.step = scatters[2] ? axis[2].stride : 1;
+  p.in_step = scatters[2] ? 1 : axis[2].stride;
   const int64_t along = (p.out[2] + p.step - 1) / p.step;
   p.across_samples = along < 8 && N >= along;
   return p;
@@ -63,27 +65,52 @@ inline const float* rows_weight(const RowsPlan& p, bool transposed, const float*
   return packed;
 }
 
+/// Multiply-adds, twice, of a group of tiles and one output channel.
+inline double rows_flop(const RowsPlan& p) {
+  return 2.0 * double(p.A) * double(p.kernel[0] * p.kernel[1] * p.kernel[2]) * double(p.across_samples ? p.N : p.out[2]);
+}
+
+/// Runs a plan whose weights are [k,A,ld].
+inline void rows_call(const RowsPlan& p, const float* in, float* out) {
+  const int64_t width = 2 * isa_lanes(), blocks = (p.ld + width - 1) / width;
+  const auto run = by_isa(scalar::rows_run, avx2::rows_run, avx512::rows_run);
+  parallel_for(blocks * p.groups(), conv_grain(double(width) * rows_flop(p)),
+               [&](int64_t begin, int64_t end) { run(p, in, out, begin, end); });
+}
+
 /// out = bias + the sum of RowsPlan; `transposed`: w is [k,B,A], else [k,A,B].
 inline void conv_rows(const ConvAxis (&axis)[3], bool scatter, int64_t N, int64_t A, int64_t B, const float* in,
                       const float* w, bool transposed, const float* bias, float* out) {
-  RowsPlan p = rows_plan(axis, scatter, N, A, B);
+  RowsPlan p = rows_plan(axis, {scatter, scatter, scatter}, N, A, B);
   p.bias = bias;
-  const int64_t lanes = isa_lanes();
-  const double flop = 2.0 * double(A) * double(p.kernel[0] * p.kernel[1] * p.kernel[2]) *
-                      double(p.across_samples ? N : p.out[2]);  // of a group, per output channel
   // Few points do not repay transposing the weights.
-  const bool dot = transposed && !bias && A % lanes == 0 && A >= 64 && B % 4 == 0 &&
+  const bool dot = transposed && !bias && A % isa_lanes() == 0 && A >= 64 && B % 4 == 0 &&
                    N * p.out[0] * p.out[1] * p.out[2] <= 128;
   if (dot) {
     p.w = w;
     const auto run = by_isa(scalar::rows_dot, avx2::rows_dot, avx512::rows_dot);
-    return parallel_for(B / 4 * p.groups(), conv_grain(4 * flop), [&](int64_t begin, int64_t end) { run(p, in, out, begin, end); });
+    return parallel_for(B / 4 * p.groups(), conv_grain(4 * rows_flop(p)),
+                        [&](int64_t begin, int64_t end) { run(p, in, out, begin, end); });
   }
-  p.ld = round_up(B, lanes);
+  p.ld = round_up(B, isa_lanes());
   p.w = transposed || p.ld != B ? rows_weight(p, transposed, w) : w;
-  const int64_t blocks = (p.ld + 2 * lanes - 1) / (2 * lanes);
-  const auto run = by_isa(scalar::rows_run, avx2::rows_run, avx512::rows_run);
-  parallel_for(blocks * p.groups(), conv_grain(2 * double(lanes) * flop), [&](int64_t begin, int64_t end) { run(p, in, out, begin, end); });
+  rows_call(p, in, out);
+}
+
+/// A product of every point's channels, narrow on one side: out [points,B] = bias + in [points,A] w, where A is a
+/// multiple of 4 and B at most 4, or the other way round. `transposed`: w is [B,A], else [A,B].
+inline bool conv_narrow(int64_t points, int64_t A, int64_t B, const float* in, const float* w, bool transposed,
+                        const float* bias, float* out) {
+  const bool to_few = A % 4 == 0 && B <= 4, from_few = A <= 4 && B % 4 == 0;
+  if (!to_few && !from_few) return false;
+  float* packed = static_cast<float*>(scratch(0, size_t(A * B) * sizeof(float)));  // [B,A] to few, [A,B] from few
+  for (int64_t a = 0; a < A; ++a)
+    for (int64_t b = 0; b < B; ++b)
+      packed[to_few ? b * A + a : a * B + b] = transposed ? w[b * A + a] : w[a * B + b];
+  const auto run = to_few ? by_isa(scalar::narrow_to_few, avx2::narrow_to_few, avx512::narrow_to_few)
+                          : by_isa(scalar::narrow_from_few, avx2::narrow_from_few, avx512::narrow_from_few);
+  parallel_for(points, 4096, [&](int64_t begin, int64_t end) { run(in, packed, bias, out, A, B, begin, end); });
+  return true;
 }
 
 /// dw [k,Ci,Co]; `transposed`: x lies on the placed grid and dy on the reached one.

@@ -293,3 +293,36 @@ inline void transpose_run(const float* from, int64_t from_pitch, float* to, int6
   for (; r < rows; ++r)
     for (int64_t c = 0; c < columns; ++c) to[c * to_pitch + r] = from[r * from_pitch + c];
 }
+
+/// out[o,b] = bias[b] + sum over a of in[o,a] w[b,a], A a multiple of 4, for points [begin, end).
+inline void narrow_to_few(const float* in, const float* w, const float* bias, float* out, int64_t A, int64_t B,
+                          int64_t begin, int64_t end) {
+  for (int64_t b = 0; b < B; ++b, w += A) {
+    const float start = bias ? bias[b] : 0.0f;
+    int64_t o = begin;
+    for (; o + 4 <= end; o += 4) {
+      Quad v[4] = {};
+      for (int64_t a = 0; a < A; a += 4)
+#pragma GCC unroll 4
+        for (int i = 0; i < 4; ++i) v[i] += load_quad(in + (o + i) * A + a) * load_quad(w + a);
+      const Quad sums = start + sum_quads(v[0], v[1], v[2], v[3]);
+      for (int i = 0; i < 4; ++i) out[(o + i) * B + b] = sums[i];
+    }
+    for (; o < end; ++o) {
+      Quad v = {};
+      for (int64_t a = 0; a < A; a += 4) v += load_quad(in + o * A + a) * load_quad(w + a);
+      out[o * B + b] = start + sum_quads(v, v, v, v)[0];  // the same order of sums as above
+    }
+  }
+}
+
+/// out[o,b] = bias[b] + sum over a of in[o,a] w[a,b], B a multiple of 4, for points [begin, end).
+inline void narrow_from_few(const float* in, const float* w, const float* bias, float* out, int64_t A, int64_t B,
+                            int64_t begin, int64_t end) {
+  for (int64_t o = begin; o < end; ++o)
+    for (int64_t b = 0; b < B; b += 4) {
+      Quad v = bias ? load_quad(bias + b) : Quad{};
+      for (int64_t a = 0; a < A; ++a) v += in[o * A + a] * load_quad(w + a * B + b);
+      store_quad(out + o * B + b, v);
+    }
+}

@@ -51,12 +51,16 @@ typedef float QuadMemory __attribute__((vector_size(16), aligned(4), may_alias))
 #endif
 }
 
-/// p[i] = sum of the lanes of v[i].
-[[gnu::always_inline]] inline void store_sums(float* p, const Vec (&v)[4]) {
-  const Quad a = fold(v[0]), b = fold(v[1]), c = fold(v[2]), d = fold(v[3]);
+/// The sums of the lanes of a, b, c and d.
+[[gnu::always_inline]] inline Quad sum_quads(Quad a, Quad b, Quad c, Quad d) {
   const Quad ab = __builtin_shufflevector(a, b, 0, 4, 1, 5) + __builtin_shufflevector(a, b, 2, 6, 3, 7);
   const Quad cd = __builtin_shufflevector(c, d, 0, 4, 1, 5) + __builtin_shufflevector(c, d, 2, 6, 3, 7);
-  store_quad(p, __builtin_shufflevector(ab, cd, 0, 1, 4, 5) + __builtin_shufflevector(ab, cd, 2, 3, 6, 7));
+  return __builtin_shufflevector(ab, cd, 0, 1, 4, 5) + __builtin_shufflevector(ab, cd, 2, 3, 6, 7);
+}
+
+/// p[i] = sum of the lanes of v[i].
+[[gnu::always_inline]] inline void store_sums(float* p, const Vec (&v)[4]) {
+  store_quad(p, sum_quads(fold(v[0]), fold(v[1]), fold(v[2]), fold(v[3])));
 }
 [[gnu::always_inline]] inline void store_sums(float* p, const Vec (&v)[2]) {
   for (int i = 0; i < 2; ++i) {
