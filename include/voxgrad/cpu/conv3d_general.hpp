@@ -118,8 +118,14 @@ inline void conv_outer(const ConvAxis (&axis)[3], bool transposed, int64_t N, in
                        const float* dy, float* dw) {
   OuterPlan p{};
   p.N = N;
+  // Large volumes with few weights go sample by sample, which stay in the cache while the taps pass over them.
+  const int64_t taps = axis[0].kernel * axis[1].kernel * axis[2].kernel, size = taps * Ci * Co;
+  const int64_t points = axis[0].placed * axis[1].placed * axis[2].placed;
+  const int64_t chunks = size <= 65536 && points >= 512 ? std::clamp<int64_t>(N, 1, 16) : 1;
+  const int64_t entries = 2 * (axis[0].kernel + axis[1].kernel + axis[2].kernel);
   int32_t* table = static_cast<int32_t*>(
-      scratch(1, size_t(axis[0].kernel + axis[1].kernel + axis[2].kernel) * 2 * sizeof(int32_t)));
+      scratch(1, size_t(entries) * sizeof(int32_t) + (chunks > 1 ? size_t(chunks * size) * sizeof(float) : 0)));
+  float* sums = chunks > 1 ? reinterpret_cast<float*>(table + entries) : dw;
   for (int a = 0; a < 3; ++a) {
     p.kernel[a] = axis[a].kernel, p.stride[a] = axis[a].stride, p.padding[a] = axis[a].padding;
     p.dilation[a] = axis[a].dilation, p.placed[a] = axis[a].placed, p.reached[a] = axis[a].reached;
@@ -136,10 +142,25 @@ inline void conv_outer(const ConvAxis (&axis)[3], bool transposed, int64_t N, in
   p.u = along_co ? x : dy, p.v = along_co ? dy : x;
   p.u_reached = along_co != transposed;
   p.u_stride = along_co ? Co : 1, p.v_stride = along_co ? 1 : Co;
-  p.dw = dw;
+  const int64_t placed = points, reached = axis[0].reached * axis[1].reached * axis[2].reached;
+  const int64_t u_sample = (p.u_reached ? reached : placed) * p.U, v_sample = (p.u_reached ? placed : reached) * p.V;
   const auto run = by_isa(scalar::outer_run, avx2::outer_run, avx512::outer_run);
-  parallel_for(axis[0].kernel * axis[1].kernel * axis[2].kernel * p.u_blocks(), 1,
-               [&](int64_t begin, int64_t end) { run(p, begin, end); });
+  const int64_t tasks = taps * p.u_blocks();
+  parallel_for(chunks * tasks, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t c = begin / tasks; c * tasks < end; ++c) {
+      OuterPlan part = p;
+      const int64_t first = N * c / chunks;
+      part.N = N * (c + 1) / chunks - first;
+      part.u += first * u_sample, part.v += first * v_sample;
+      part.dw = sums + c * size;
+      run(part, std::max(begin - c * tasks, int64_t(0)), std::min(end - c * tasks, tasks));
+    }
+  });
+  for (int64_t i = 0; chunks > 1 && i < size; ++i) {
+    float total = sums[i];
+    for (int64_t c = 1; c < chunks; ++c) total += sums[c * size + i];
+    dw[i] = total;
+  }
 }
 
 /// db[c] = sum of dy over all points, in chunks that do not depend on the threads.
