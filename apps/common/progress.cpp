@@ -139,6 +139,11 @@ void Progress::update(std::int64_t done, const std::function<Fields()>& fields) 
   }
 }
 
+void Progress::finish(const Fields& last) {
+  if (!finished_) fields_ = last;
+  finish();
+}
+
 void Progress::finish() {
   if (finished_) return;
   finished_ = true;

@@ -54,6 +54,8 @@ class Progress {
   void update(std::int64_t done, const std::function<Fields()>& fields);
   /// Shows the final state; called by the destructor if need be.
   void finish();
+  /// The same with what belongs to the last unit, whether or not it was due to be shown.
+  void finish(const Fields& last);
 
   double seconds() const;  ///< since the stage began
   double rate() const { return rate_.per_second(); }

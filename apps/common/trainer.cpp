@@ -117,9 +117,15 @@ void Trainer::resume() {
 void Trainer::run() {
   const int64_t total = config_.training.num_steps;
   auto progress = session_.stage("train", total, "steps", step_);
-  double valid = best_;
+  double loss = infinity, valid = infinity;
+  const auto fields = [&] {  // what is not known yet is left out
+    Fields shown;
+    for (const auto& [name, value] : {std::pair<const char*, double>{"loss", loss}, {"val", valid}, {"best", best_}})
+      if (std::isfinite(value)) shown.emplace_back(name, value);
+    return shown;
+  };
   while (step_ < total) {
-    const double loss = train_step();
+    loss = train_step();
     append("/train.csv", "step,loss", text(step_, ",", number_text(loss)));
     ++step_;
     if (step_ % config_.training.valid_interval == 0 || step_ == total) {
@@ -129,10 +135,11 @@ void Trainer::run() {
     }
     const bool stop = session_.stop_requested();
     if (step_ % config_.training.checkpoint_interval == 0 || step_ == total || stop || session_.checkpoint_requested()) checkpoint();
-    if (stop) progress->finish();
-    session_.check_stop();
-    progress->update(step_, [&] { return Fields{{"loss", loss}, {"val", valid}, {"best", best_}}; });
+    progress->update(step_, fields);
+    if (stop) break;
   }
+  progress->finish(fields());
+  session_.check_stop();
 }
 
 double Trainer::train_step() {
@@ -197,7 +204,8 @@ void Trainer::apply_schedule() {
   const double lr = config_.training.optimizer.lr;
   if (s.name == "plateau") optimizer_->set_learning_rate(plateau_rate_);
   else if (s.name == "cosine")
-    optimizer_->set_learning_rate(optim::CosineSchedule{.rate = lr, .floor = s.min_lr, .steps = config_.training.num_steps}.at(step_));
+    optimizer_->set_learning_rate(
+        optim::CosineSchedule{.rate = lr, .floor = s.min_lr, .steps = config_.training.num_steps, .warmup = s.warmup}.at(step_));
   else if (s.name == "step") optimizer_->set_learning_rate(optim::StepSchedule{lr, s.factor, s.interval}.at(step_));
 }
 
@@ -242,7 +250,9 @@ void Trainer::keep_rows_before(const std::string& path, int64_t step) {
   std::getline(in, line);
   kept = line + "\n";
   while (std::getline(in, line)) {
-    const auto at = parse_integer(line.substr(0, line.find(',')));
+    const size_t comma = line.find(',');
+    if (comma == std::string::npos) continue;  // what a power failure left of a row: "1" of "12,0.5"
+    const auto at = parse_integer(line.substr(0, comma));
     if (at && *at < step) kept += line + "\n";
   }
   write_file(path, kept);
