@@ -1,19 +1,27 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Direct float convolution kernels of every instruction set against the definition in double. Values are small multiples of
-// 1/4, so every sum is exact and results must be equal, not close. Buffers lie between walls of NaN: a stray read
-// shows in the result, a stray write in the wall, a missed write as the NaN that filled the output.
+// Direct float convolution kernels of every instruction set against the definition in double. Values are
+// small multiples of 1/4, so every sum is exact and results must be equal, not close. Buffers lie between
+// walls of NaN: a stray read shows in the result, a stray write in the wall, a missed write as the NaN that
+// filled the output.
 
 #include "conv_case.hpp"
 
 using namespace conv_case;
 
 namespace {
-/// All three passes of a problem on every instruction set; `threads_too`: also with 1 to 7 threads, which must
-/// agree in bits.
+double dot(const std::vector<double>& a, const std::vector<double>& b) {
+  double sum = 0;
+  for (size_t i = 0; i < a.size(); ++i) sum += a[i] * b[i];
+  return sum;
+}
+
+/// All three passes of a problem on every instruction set; `threads_too`: also with 1 to 7 threads, which
+/// must agree in bits.
 template <class Problem, class Table>
 void check_problem(const Kernels<Table>& slot, Problem p, bool threads_too) {
   INFO(describe(p));
-  const int64_t nx = p.N * p.in[0] * p.in[1] * p.in[2] * p.Ci, ny = p.N * p.out[0] * p.out[1] * p.out[2] * p.Co;
+  const int64_t nx = p.N * p.in[0] * p.in[1] * p.in[2] * p.Ci,
+                ny = p.N * p.out[0] * p.out[1] * p.out[2] * p.Co;
   const int64_t nw = p.kernel[0] * p.kernel[1] * p.kernel[2] * p.Ci * p.Co;
   Walled x(nx, 1), w(nw, 2), bias(p.Co, 3), dy(ny, 4);
   const auto xd = x.as_double(), wd = w.as_double(), bd = bias.as_double(), dyd = dy.as_double();
@@ -23,6 +31,10 @@ void check_problem(const Kernels<Table>& slot, Problem p, bool threads_too) {
   t.forward(p, xd.data(), wd.data(), bd.data(), y.data());
   t.backward_data(p, dyd.data(), wd.data(), dx.data());
   t.backward_weight(p, xd.data(), dyd.data(), dw.data(), db.data());
+  // The three passes are adjoint: <y - bias, dy> = <x, dx> = <w, dw>, exactly.
+  const double forward = dot(y, dyd) - dot(bd, db);
+  CHECK(forward == dot(xd, dx));
+  CHECK(forward == dot(wd, dw));
   p.dtype = DType::f32;
   Settings restore;
   set_conv_method(ConvMethod::direct);
@@ -50,7 +62,8 @@ void check_problem(const Kernels<Table>& slot, Problem p, bool threads_too) {
   }
 }
 
-/// Fills `out` and runs both ops on the geometry (the transposed one with the grids exchanged), where they exist.
+/// Fills `out` and runs both ops on the geometry (the transposed one with the grids exchanged), where they
+/// exist.
 void check_geometry(Conv3dProblem p, bool threads_too = false) {
   for (int a = 0; a < 3; ++a) {
     p.out[a] = (p.in[a] + 2 * p.padding[a] - p.dilation[a] * (p.kernel[a] - 1) - 1) / p.stride[a] + 1;
@@ -69,10 +82,12 @@ void check_geometry(Conv3dProblem p, bool threads_too = false) {
 }  // namespace
 
 TEST_CASE("layers of the networks, shrunk in batch") {
-  constexpr int64_t same[][3] = {{17, 1, 8}, {17, 8, 8}, {16, 16, 8}, {16, 8, 16}, {8, 16, 32}, {8, 32, 32},
-                           {8, 64, 32}, {9, 32, 64}, {4, 32, 64}, {4, 64, 64}, {2, 64, 128}, {2, 128, 64}, {1, 64, 64}};
+  constexpr int64_t same[][3] = {{17, 1, 8},   {17, 8, 8},   {16, 16, 8}, {16, 8, 16}, {8, 16, 32},
+                                 {8, 32, 32},  {8, 64, 32},  {9, 32, 64}, {4, 32, 64}, {4, 64, 64},
+                                 {2, 64, 128}, {2, 128, 64}, {1, 64, 64}};
   for (const auto& l : same)
-    check_geometry(cube(2, std::min<int64_t>(l[0], 5), std::min<int64_t>(l[0], 9), l[0], l[1], l[2], 3, 1, 1, 1));
+    check_geometry(
+        cube(2, std::min<int64_t>(l[0], 5), std::min<int64_t>(l[0], 9), l[0], l[1], l[2], 3, 1, 1, 1));
   constexpr int64_t half[][3] = {{9, 16, 8}, {8, 32, 16}, {4, 64, 32}, {2, 128, 64}, {1, 64, 32}};
   for (const auto& l : half)
     check_geometry(cube(3, std::min<int64_t>(l[0], 4), l[0], l[0], l[1], l[2], 3, 2, 1, 1));
@@ -87,9 +102,10 @@ TEST_CASE("layers of the networks, shrunk in batch") {
 }
 
 TEST_CASE("the list of odd sizes") {
-  constexpr int64_t extents[] = {1, 2, 3, 4, 5, 7, 8, 9, 17, 33}, channels[] = {1, 2, 3, 7, 8, 9, 16, 17, 24, 32, 64},
-                    kernels_[] = {1, 2, 3, 3, 3, 5}, strides[] = {1, 1, 2, 3}, paddings[] = {0, 1, 1, 2, 3},
-                    dilations[] = {1, 1, 1, 2, 3}, batches[] = {0, 1, 2, 3, 5, 9};
+  constexpr int64_t extents[] = {1, 2, 3, 4, 5, 7, 8, 9, 17, 33},
+                    channels[] = {1, 2, 3, 7, 8, 9, 16, 17, 24, 32, 64}, kernels_[] = {1, 2, 3, 3, 3, 5},
+                    strides[] = {1, 1, 2, 3}, paddings[] = {0, 1, 1, 2, 3}, dilations[] = {1, 1, 1, 2, 3},
+                    batches[] = {0, 1, 2, 3, 5, 9};
   Random r{2024};
   int64_t done = 0;
   while (done < 150) {

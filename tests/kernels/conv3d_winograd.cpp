@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Winograd's method against the definition in double. Its rounding error is a few times the direct sum's and must stay
-// of float's size; that it ran at all shows in results that differ from the direct ones.
+// Winograd's method against the definition in double. Its rounding error is a few times the direct sum's and
+// must stay of float's size; that it ran at all shows in results that differ from the direct ones.
 
 #include "conv_case.hpp"
 
@@ -28,8 +28,12 @@ struct Pass {
     t.backward_data(p, dy.data(), w.data(), dx.data());
     t.backward_weight(p, x.data(), dy.data(), dw.data(), db.data());
   }
-  bool walls_stand() const { return y.walls_stand() && dx.walls_stand() && dw.walls_stand() && db.walls_stand(); }
-  bool same_bits(Pass& o) { return y.same_bits(o.y) && dx.same_bits(o.dx) && dw.same_bits(o.dw) && db.same_bits(o.db); }
+  bool walls_stand() const {
+    return y.walls_stand() && dx.walls_stand() && dw.walls_stand() && db.walls_stand();
+  }
+  bool same_bits(Pass& o) {
+    return y.same_bits(o.y) && dx.same_bits(o.dx) && dw.same_bits(o.dw) && db.same_bits(o.db);
+  }
 };
 
 Conv3dProblem with_output(Conv3dProblem p) {
@@ -44,7 +48,8 @@ void check_close(const Conv3dProblem& problem, bool threads_too = false) {
   p.dtype = DType::f64;
   const auto x = reference.x.as_double(), w = reference.w.as_double(), bias = reference.bias.as_double(),
              dy = reference.dy.as_double();
-  std::vector<double> y(size_t(reference.ny)), dx(size_t(reference.nx)), dw(size_t(reference.nw)), db(size_t(p.Co));
+  std::vector<double> y(size_t(reference.ny)), dx(size_t(reference.nx)), dw(size_t(reference.nw)),
+      db(size_t(p.Co));
   conv3d.at(host).forward(p, x.data(), w.data(), bias.data(), y.data());
   conv3d.at(host).backward_data(p, dy.data(), w.data(), dx.data());
   conv3d.at(host).backward_weight(p, x.data(), dy.data(), dw.data(), db.data());
@@ -77,11 +82,14 @@ void check_close(const Conv3dProblem& problem, bool threads_too = false) {
 }  // namespace
 
 TEST_CASE("Winograd's method is as exact as it claims") {
-  constexpr int64_t cases[][7] = {  // N, D, H, W, Ci, Co, padding
-      {2, 4, 32, 32, 8, 8, 1},  {1, 3, 17, 33, 16, 8, 1},  {2, 3, 16, 16, 8, 16, 1}, {1, 4, 9, 17, 16, 16, 1}, {1, 2, 7, 16, 32, 16, 1},
-      {2, 8, 8, 8, 16, 32, 1},  {1, 3, 8, 8, 64, 32, 1},   {1, 3, 5, 9, 9, 24, 1},   {1, 3, 6, 11, 17, 7, 1},  {1, 3, 6, 20, 17, 7, 2},
-      {1, 4, 10, 18, 8, 40, 0}, {0, 3, 16, 16, 16, 16, 1}, {1, 1, 1, 16, 16, 8, 1},  {1, 2, 2, 19, 24, 3, 2},  {1, 5, 12, 13, 8, 64, 1}};
-  for (const auto& c : cases) check_close(with_output(cube(c[0], c[1], c[2], c[3], c[4], c[5], 3, 1, c[6], 1)));
+  constexpr int64_t cases[][7] = {
+      // N, D, H, W, Ci, Co, padding
+      {2, 4, 32, 32, 8, 8, 1},  {1, 3, 17, 33, 16, 8, 1}, {2, 3, 16, 16, 8, 16, 1}, {1, 4, 9, 17, 16, 16, 1},
+      {1, 2, 7, 16, 32, 16, 1}, {2, 8, 8, 8, 16, 32, 1},  {1, 3, 8, 8, 64, 32, 1},  {1, 3, 5, 9, 9, 24, 1},
+      {1, 3, 6, 11, 17, 7, 1},  {1, 3, 6, 20, 17, 7, 2},  {1, 4, 10, 18, 8, 40, 0}, {0, 3, 16, 16, 16, 16, 1},
+      {1, 1, 1, 16, 16, 8, 1},  {1, 2, 2, 19, 24, 3, 2},  {1, 5, 12, 13, 8, 64, 1}};
+  for (const auto& c : cases)
+    check_close(with_output(cube(c[0], c[1], c[2], c[3], c[4], c[5], 3, 1, c[6], 1)));
 }
 
 TEST_CASE("Winograd's method does not depend on the number of threads") {

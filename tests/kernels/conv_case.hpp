@@ -32,7 +32,9 @@ struct Random {
     return uint32_t(state >> 33);
   }
   template <size_t n>
-  int64_t pick(const int64_t (&list)[n]) { return list[next() % n]; }
+  int64_t pick(const int64_t (&list)[n]) {
+    return list[next() % n];
+  }
 };
 
 /// `size` floats between two walls.
@@ -54,7 +56,9 @@ class Walled {
     double worst = 0, largest = 1e-30;
     for (int64_t i = 0; i < size_; ++i) {
       const double difference = std::abs(double(data()[i]) - want[size_t(i)]);
-      worst = difference <= worst ? worst : std::isnan(difference) ? std::numeric_limits<double>::infinity() : difference;
+      worst = difference <= worst      ? worst
+              : std::isnan(difference) ? std::numeric_limits<double>::infinity()
+                                       : difference;
       largest = std::max(largest, std::abs(want[size_t(i)]));
     }
     return worst / largest;
@@ -65,7 +69,9 @@ class Walled {
     for (int64_t i = 0; i < size_; ++i) count += double(data()[i]) == want[size_t(i)];
     return count;
   }
-  bool same_bits(Walled& other) { return std::memcmp(data(), other.data(), size_t(size_) * sizeof(float)) == 0; }
+  bool same_bits(Walled& other) {
+    return std::memcmp(data(), other.data(), size_t(size_) * sizeof(float)) == 0;
+  }
 
  private:
   int64_t size_;
@@ -74,7 +80,8 @@ class Walled {
 
 inline std::string describe(const Conv3dProblem& p) {
   std::ostringstream s;
-  s << "N " << p.N << " in " << p.in[0] << 'x' << p.in[1] << 'x' << p.in[2] << " Ci " << p.Ci << " Co " << p.Co;
+  s << "N " << p.N << " in " << p.in[0] << 'x' << p.in[1] << 'x' << p.in[2] << " Ci " << p.Ci << " Co "
+    << p.Co;
   for (int a = 0; a < 3; ++a)
     s << " | k " << p.kernel[a] << " s " << p.stride[a] << " p " << p.padding[a] << " d " << p.dilation[a];
   return s.str();
@@ -99,8 +106,8 @@ struct Settings {
   }
 };
 
-inline Conv3dProblem cube(int64_t N, int64_t D, int64_t H, int64_t W, int64_t Ci, int64_t Co, int64_t k, int64_t s, int64_t pad,
-                   int64_t dil) {
+inline Conv3dProblem cube(int64_t N, int64_t D, int64_t H, int64_t W, int64_t Ci, int64_t Co, int64_t k,
+                          int64_t s, int64_t pad, int64_t dil) {
   Conv3dProblem p{};
   p.N = N, p.Ci = Ci, p.Co = Co;
   const int64_t extents[3] = {D, H, W};

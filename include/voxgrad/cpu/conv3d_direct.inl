@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // Kernels of conv3d_direct.hpp: weights, ring, forward tile.
 
-/// Weights of block b in reading order [kD][channel block][kH][ci][kw][lanes]. `adjoint`: w is the other way round
+/// Weights of block b in reading order [kD][channel block][kH][ci][kw][lanes]. `adjoint`: w is the other way
+/// round
 /// ([k,Co,Ci], taps mirrored), as the data gradient needs it.
 inline void direct_weights(const DirectPlan& p, bool adjoint, const float* w, int64_t b, float* to) {
   const int64_t L = p.lanes(), twice = p.pair ? 2 : 1;
@@ -38,7 +39,8 @@ inline void direct_copy_row(float* to, const float* x, int64_t Ci, int64_t have,
 
 #if VOXGRAD_LANES == 16
 /// Two rows of 8 channels, interleaved; a null row is zeros.
-inline void direct_copy_pair(float* to, const float* xa, const float* xb, int64_t Ci, int64_t have, int64_t points) {
+inline void direct_copy_pair(float* to, const float* xa, const float* xb, int64_t Ci, int64_t have,
+                             int64_t points) {
   for (int64_t i = 0; i < points; ++i) {
     const Half a = xa ? load_half_first(xa + i * Ci, have) : Half{};
     const Half b = xb ? load_half_first(xb + i * Ci, have) : Half{};
@@ -47,9 +49,10 @@ inline void direct_copy_pair(float* to, const float* xa, const float* xb, int64_
 }
 #endif
 
-/// Copies one depth slice x [H,W,C] into the ring: row r of the ring is row r - top of x, point j is j - left.
-inline void direct_slice(const DirectPlan& p, const float* x, int64_t H, int64_t W, int64_t C, int64_t top, int64_t left,
-                         int64_t rows, int64_t width, float* to) {
+/// Copies one depth slice x [H,W,C] into the ring: row r of the ring is row r - top of x, point j is j -
+/// left.
+inline void direct_slice(const DirectPlan& p, const float* x, int64_t H, int64_t W, int64_t C, int64_t top,
+                         int64_t left, int64_t rows, int64_t width, float* to) {
   for (int64_t c = 0; c < C; c += 8)
     for (int64_t r = 0; r < rows; ++r, to += width * p.unit) {
       const int64_t have = C - c < 8 ? C - c : 8;
@@ -59,7 +62,8 @@ inline void direct_slice(const DirectPlan& p, const float* x, int64_t H, int64_t
       zero_floats(to, left * p.unit);
 #if VOXGRAD_LANES == 16
       const float* xb = b >= 0 && b < H ? x + b * W * C + c : nullptr;
-      if (p.pair) direct_copy_pair(to + left * 16, xa, xb, C, have, right - left);
+      if (p.pair)
+        direct_copy_pair(to + left * 16, xa, xb, C, have, right - left);
       else
 #endif
         direct_copy_row(to + left * 8, xa, C, have, right - left);
@@ -76,10 +80,11 @@ template <bool pair>
   return splat(*p);
 }
 
-/// Outputs of `R` rows x `T` points x NV vectors at row oh, point ow of slice d; w and bias are those of the block.
+/// Outputs of `R` rows x `T` points x NV vectors at row oh, point ow of slice d; w and bias are those of the
+/// block.
 template <bool pair, int NV, int R, int T>
-void direct_tile(const DirectPlan& p, const float* ring, const float* w, const float* bias, float* y, int64_t d,
-                 int64_t oh, int64_t ow, int64_t left) {
+void direct_tile(const DirectPlan& p, const float* ring, const float* w, const float* bias, float* y,
+                 int64_t d, int64_t oh, int64_t ow, int64_t left) {
   constexpr int unit = pair ? 16 : 8, each = pair ? 2 : 1;
   Vec acc[R][T][NV];
 #pragma GCC unroll 4
@@ -144,16 +149,16 @@ void direct_tile(const DirectPlan& p, const float* ring, const float* w, const f
 
 /// Output slices [begin, end) of N x oD; `ring` holds kernel[0] slices.
 template <bool pair, int NV, int R, int T>
-void direct_slices(const DirectPlan& p, const float* in, const float* w, const float* bias, float* out, int64_t begin,
-                   int64_t end, float* ring) {
+void direct_slices(const DirectPlan& p, const float* in, const float* w, const float* bias, float* out,
+                   int64_t begin, int64_t end, float* ring) {
   int64_t sample = -1, next = 0;  // the ring holds slices of `sample` up to `next`
   for (int64_t s = begin; s < end; ++s) {
     const int64_t n = s / p.out[0], d = s % p.out[0];
     const int64_t first = d - p.pad[0] < 0 ? 0 : d - p.pad[0];
     const int64_t last = d - p.pad[0] + p.kernel[0] < p.in[0] ? d - p.pad[0] + p.kernel[0] : p.in[0];
     for (int64_t id = n == sample && next > first ? next : first; id < last; ++id)
-      direct_slice(p, in + (n * p.in[0] + id) * p.in[1] * p.in[2] * p.Ci, p.in[1], p.in[2], p.Ci, p.pad[1], p.pad[2],
-                   p.in_rows(), p.width(), ring + id % p.kernel[0] * p.slice());
+      direct_slice(p, in + (n * p.in[0] + id) * p.in[1] * p.in[2] * p.Ci, p.in[1], p.in[2], p.Ci, p.pad[1],
+                   p.pad[2], p.in_rows(), p.width(), ring + id % p.kernel[0] * p.slice());
     sample = n, next = last;
     for (int64_t b = 0; b < p.blocks(); ++b) {
       const int64_t c = b * p.channels();
@@ -171,7 +176,8 @@ inline void direct_run(const DirectPlan& p, const float* in, const float* w, con
 #if VOXGRAD_LANES == 16
   const auto run = p.pair ? (p.wide == 16 ? direct_slices<true, 1, 1, 16> : direct_slices<true, 1, 2, 8>)
                    : p.vectors == 2 ? direct_slices<false, 2, 1, 8>
-                   : p.wide == 16 ? direct_slices<false, 1, 1, 16> : direct_slices<false, 1, 2, 8>;
+                   : p.wide == 16   ? direct_slices<false, 1, 1, 16>
+                                    : direct_slices<false, 1, 2, 8>;
 #elif VOXGRAD_LANES == 8
   const auto run = p.vectors == 2 ? direct_slices<false, 2, 1, 4> : direct_slices<false, 1, 1, 8>;
 #else

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #pragma once
 // The float convolutions: which kernel takes a problem, and the calls of the direct kernels.
-// Scratch of the caller: slot 0 weights, slot 1 sums; of each thread: slot 2 ring, 3 gradient slice, 4 plain slice or
-// weights.
+// Scratch of the caller: slot 0 weights, slot 1 sums; of each thread: slot 2 ring, 3 gradient slice, 4 plain
+// slice or weights.
 
 #include "voxgrad/cpu/conv3d_winograd.hpp"
 #include "voxgrad/kernels/conv_method.hpp"
@@ -31,10 +31,13 @@ inline DirectPlan direct_plan(const kernels::Conv3dProblem& p, bool gradient) {
   return d;
 }
 
-inline float* float_scratch(int slot, int64_t count) { return static_cast<float*>(scratch(slot, size_t(count) * sizeof(float))); }
+inline float* float_scratch(int slot, int64_t count) {
+  return static_cast<float*>(scratch(slot, size_t(count) * sizeof(float)));
+}
 
 /// out = bias + convolution of in by the plan; `adjoint`: w as the data gradient reads it.
-inline void conv_direct(const DirectPlan& p, bool adjoint, const float* in, const float* w, const float* bias, float* out) {
+inline void conv_direct(const DirectPlan& p, bool adjoint, const float* in, const float* w, const float* bias,
+                        float* out) {
   float* packed = float_scratch(0, p.blocks() * (p.weight_block() + p.lanes()));
   float* packed_bias = packed + p.blocks() * p.weight_block();
   const auto pack = by_isa(scalar::direct_weights, avx2::direct_weights, avx512::direct_weights);
@@ -42,7 +45,8 @@ inline void conv_direct(const DirectPlan& p, bool adjoint, const float* in, cons
     for (int64_t b = begin; b < end; ++b) pack(p, adjoint, w, b, packed + b * p.weight_block());
   });
   const int64_t each = p.pair ? 2 : 1;
-  for (int64_t i = 0; i < p.blocks() * p.lanes(); ++i) packed_bias[i] = bias && i / each < p.Co ? bias[i / each] : 0.0f;
+  for (int64_t i = 0; i < p.blocks() * p.lanes(); ++i)
+    packed_bias[i] = bias && i / each < p.Co ? bias[i / each] : 0.0f;
   const auto run = by_isa(scalar::direct_run, avx2::direct_run, avx512::direct_run);
   const double flop = 6.0 * double(p.kernel[0] * p.kernel[1] * p.out[1] * p.out[2]) * double(p.Ci * p.Co);
   parallel_for(p.N * p.out[0], conv_grain(flop), [&](int64_t begin, int64_t end) {
@@ -50,10 +54,11 @@ inline void conv_direct(const DirectPlan& p, bool adjoint, const float* in, cons
   });
 }
 
-/// True where Winograd's method pays: what the direct kernels take with 3 row taps, rows of at least 8 points (16 in
-/// pairs) and enough channels to repay the transforms.
+/// True where Winograd's method pays: what the direct kernels take with 3 row taps, rows of at least 8 points
+/// (16 in pairs) and enough channels to repay the transforms.
 inline bool winograd_takes(const DirectPlan& p) {
-  return conv_method() == ConvMethod::automatic && p.kernel[1] == 3 && p.out[2] >= (p.pair ? 16 : 8) && p.Ci >= 8;
+  return conv_method() == ConvMethod::automatic && p.kernel[1] == 3 && p.out[2] >= (p.pair ? 16 : 8) &&
+         p.Ci >= 8;
 }
 
 inline WinogradPlan winograd_plan(const DirectPlan& d) {
@@ -63,7 +68,8 @@ inline WinogradPlan winograd_plan(const DirectPlan& d) {
 }
 
 /// conv_direct by Winograd's method.
-inline void conv_winograd(const WinogradPlan& p, bool adjoint, const float* in, const float* w, const float* bias, float* out) {
+inline void conv_winograd(const WinogradPlan& p, bool adjoint, const float* in, const float* w,
+                          const float* bias, float* out) {
   const int64_t block = 6 * p.position_weights();
   float* packed = float_scratch(0, p.blocks() * (block + p.lanes()));
   float* packed_bias = packed + p.blocks() * block;
@@ -77,20 +83,24 @@ inline void conv_winograd(const WinogradPlan& p, bool adjoint, const float* in, 
     }
   });
   const int64_t each = p.pair ? 2 : 1;
-  for (int64_t i = 0; i < p.blocks() * p.lanes(); ++i) packed_bias[i] = bias && i / each < p.Co ? bias[i / each] : 0.0f;
+  for (int64_t i = 0; i < p.blocks() * p.lanes(); ++i)
+    packed_bias[i] = bias && i / each < p.Co ? bias[i / each] : 0.0f;
   const auto run = by_isa(scalar::winograd_run, avx2::winograd_run, avx512::winograd_run);
   const double flop = 6.0 * double(p.kernel[0] * p.kernel[1] * p.out[1] * p.out[2]) * double(p.Ci * p.Co);
   parallel_for(p.N * p.out[0], conv_grain(flop), [&](int64_t begin, int64_t end) {
-    run(p, in, packed, packed_bias, out, begin, end, float_scratch(4, p.plain_slice()), float_scratch(2, p.kernel[0] * p.ring_slice()));
+    run(p, in, packed, packed_bias, out, begin, end, float_scratch(4, p.plain_slice()),
+        float_scratch(2, p.kernel[0] * p.ring_slice()));
   });
 }
 
-/// Chunks of output slices for a weight gradient with `size` sums each: they depend on the problem alone. Many sums
-/// want few chunks, as each chunk writes them all.
+/// Chunks of output slices for a weight gradient with `size` sums each: they depend on the problem alone.
+/// Many sums want few chunks, as each chunk writes them all.
 struct WeightChunks {
   int64_t slices, most, length, count;
   WeightChunks(const DirectPlan& p, int64_t size)
-      : slices(p.N * p.out[0]), most(size > 16384 ? 8 : 16), length(std::max(int64_t(4), (slices + most - 1) / most)),
+      : slices(p.N * p.out[0]),
+        most(size > 16384 ? 8 : 16),
+        length(std::max(int64_t(4), (slices + most - 1) / most)),
         count(std::max(int64_t(1), (slices + length - 1) / length)) {}
 };
 
@@ -100,16 +110,19 @@ inline void conv_winograd_weight(WinogradPlan p, const float* x, const float* dy
   const int64_t size = p.blocks() * p.kernel[0] * p.channel_blocks() * 6 * 24 * p.vector_lanes;
   const WeightChunks chunks(p, size);
   float* S = float_scratch(1, chunks.count * size);
-  const auto run = by_isa(scalar::winograd_weight_run, avx2::winograd_weight_run, avx512::winograd_weight_run);
+  const auto run =
+      by_isa(scalar::winograd_weight_run, avx2::winograd_weight_run, avx512::winograd_weight_run);
   parallel_for(chunks.count, 1, [&](int64_t begin, int64_t end) {
     float* ring = float_scratch(2, p.kernel[0] * p.ring_slice());
     float* gradient = float_scratch(3, 6 * p.blocks() * p.tiles() * (p.in_rows() + 2) * p.vector_lanes);
     float* plain = float_scratch(4, p.plain_slice());
     for (int64_t c = begin; c < end; ++c)
-      run(p, x, dy, c * chunks.length, std::min(chunks.slices, (c + 1) * chunks.length), plain, ring, gradient, S + c * size);
+      run(p, x, dy, c * chunks.length, std::min(chunks.slices, (c + 1) * chunks.length), plain, ring,
+          gradient, S + c * size);
   });
   if (chunks.slices == 0) std::fill(S, S + size, 0.0f);
-  const auto reduce = by_isa(scalar::winograd_weight_reduce, avx2::winograd_weight_reduce, avx512::winograd_weight_reduce);
+  const auto reduce =
+      by_isa(scalar::winograd_weight_reduce, avx2::winograd_weight_reduce, avx512::winograd_weight_reduce);
   parallel_for(p.kernel[0], size < 65536 ? p.kernel[0] : 1,
                [&](int64_t begin, int64_t end) { reduce(p, S, chunks.count, size, begin, end, dw); });
 }
@@ -127,7 +140,8 @@ inline void conv_direct_weight(DirectPlan p, const float* x, const float* dy, fl
     float* ring = float_scratch(2, p.kernel[0] * blocks8 * (p.out_rows() + kH - 1) * p.in[2] * p.unit);
     float* gradient = float_scratch(3, p.blocks() * p.out_rows() * (p.in[2] + 2) * p.vector_lanes);
     for (int64_t c = begin; c < end; ++c)
-      run(p, x, dy, c * chunks.length, std::min(chunks.slices, (c + 1) * chunks.length), ring, gradient, S + c * size);
+      run(p, x, dy, c * chunks.length, std::min(chunks.slices, (c + 1) * chunks.length), ring, gradient,
+          S + c * size);
   });
   if (chunks.slices == 0) std::fill(S, S + size, 0.0f);
   const auto reduce = by_isa(scalar::weight_reduce, avx2::weight_reduce, avx512::weight_reduce);
@@ -142,27 +156,34 @@ inline bool pointwise(const kernels::Conv3dProblem& p) {
   return true;
 }
 
-inline void conv3d_forward_f32(const kernels::Conv3dProblem& p, const float* x, const float* w, const float* bias, float* y) {
+inline void conv3d_forward_f32(const kernels::Conv3dProblem& p, const float* x, const float* w,
+                               const float* bias, float* y) {
   if (direct_takes(p, false)) {
     const DirectPlan d = direct_plan(p, false);
-    return winograd_takes(d) ? conv_winograd(winograd_plan(d), false, x, w, bias, y) : conv_direct(d, false, x, w, bias, y);
+    return winograd_takes(d) ? conv_winograd(winograd_plan(d), false, x, w, bias, y)
+                             : conv_direct(d, false, x, w, bias, y);
   }
   const ConvAxis axis[3] = {conv_axis(p, 0, false), conv_axis(p, 1, false), conv_axis(p, 2, false)};
-  if (pointwise(p) && conv_narrow(p.N * p.in[0] * p.in[1] * p.in[2], p.Ci, p.Co, x, w, false, bias, y)) return;
+  if (pointwise(p) && conv_narrow(p.N * p.in[0] * p.in[1] * p.in[2], p.Ci, p.Co, x, w, false, bias, y))
+    return;
   conv_rows(axis, false, p.N, p.Ci, p.Co, x, w, false, bias, y);
 }
 
-inline void conv3d_backward_data_f32(const kernels::Conv3dProblem& p, const float* dy, const float* w, float* dx) {
+inline void conv3d_backward_data_f32(const kernels::Conv3dProblem& p, const float* dy, const float* w,
+                                     float* dx) {
   if (direct_takes(p, true)) {
     const DirectPlan d = direct_plan(p, true);
-    return winograd_takes(d) ? conv_winograd(winograd_plan(d), true, dy, w, nullptr, dx) : conv_direct(d, true, dy, w, nullptr, dx);
+    return winograd_takes(d) ? conv_winograd(winograd_plan(d), true, dy, w, nullptr, dx)
+                             : conv_direct(d, true, dy, w, nullptr, dx);
   }
   const ConvAxis axis[3] = {conv_axis(p, 0, false), conv_axis(p, 1, false), conv_axis(p, 2, false)};
-  if (pointwise(p) && conv_narrow(p.N * p.in[0] * p.in[1] * p.in[2], p.Co, p.Ci, dy, w, true, nullptr, dx)) return;
+  if (pointwise(p) && conv_narrow(p.N * p.in[0] * p.in[1] * p.in[2], p.Co, p.Ci, dy, w, true, nullptr, dx))
+    return;
   conv_rows(axis, true, p.N, p.Co, p.Ci, dy, w, true, nullptr, dx);
 }
 
-inline void conv3d_backward_weight_f32(const kernels::Conv3dProblem& p, const float* x, const float* dy, float* dw, float* db) {
+inline void conv3d_backward_weight_f32(const kernels::Conv3dProblem& p, const float* x, const float* dy,
+                                       float* dw, float* db) {
   if (direct_takes(p, false)) {
     const DirectPlan d = direct_plan(p, false);
     winograd_takes(d) ? conv_winograd_weight(winograd_plan(d), x, dy, dw) : conv_direct_weight(d, x, dy, dw);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #pragma once
-// Calls of the row kernels: tables of which points meet, weights in the order a kernel reads, tasks over the threads.
-// Scratch: slot 0 holds weights, slot 1 tables and partial sums.
+// Calls of the row kernels: tables of which points meet, weights in the order a kernel reads, tasks over the
+// threads. Scratch: slot 0 holds weights, slot 1 tables and partial sums.
 
 #include "voxgrad/cpu/conv3d_rows.hpp"
 
@@ -16,7 +16,8 @@ inline int64_t round_up(int64_t n, int64_t unit) { return (n + unit - 1) / unit 
 inline int64_t conv_grain(double flop) { return std::max(int64_t(1), int64_t(2e5 / std::max(flop, 1.0))); }
 
 /// Fills the plan's grids and tables. `scatters`, by axis: out is the reached grid, else the placed one.
-inline RowsPlan rows_plan(const ConvAxis (&axis)[3], const bool (&scatters)[3], int64_t N, int64_t A, int64_t B) {
+inline RowsPlan rows_plan(const ConvAxis (&axis)[3], const bool (&scatters)[3], int64_t N, int64_t A,
+                          int64_t B) {
   RowsPlan p{};
   p.N = N, p.A = A, p.B = B;
   size_t entries = 0;
@@ -67,7 +68,8 @@ inline const float* rows_weight(const RowsPlan& p, bool transposed, const float*
 
 /// Multiply-adds, twice, of a group of tiles and one output channel.
 inline double rows_flop(const RowsPlan& p) {
-  return 2.0 * double(p.A) * double(p.kernel[0] * p.kernel[1] * p.kernel[2]) * double(p.across_samples ? p.N : p.out[2]);
+  return 2.0 * double(p.A) * double(p.kernel[0] * p.kernel[1] * p.kernel[2]) *
+         double(p.across_samples ? p.N : p.out[2]);
 }
 
 /// Runs a plan whose weights are [k,A,ld].
@@ -79,8 +81,8 @@ inline void rows_call(const RowsPlan& p, const float* in, float* out) {
 }
 
 /// out = bias + the sum of RowsPlan; `transposed`: w is [k,B,A], else [k,A,B].
-inline void conv_rows(const ConvAxis (&axis)[3], bool scatter, int64_t N, int64_t A, int64_t B, const float* in,
-                      const float* w, bool transposed, const float* bias, float* out) {
+inline void conv_rows(const ConvAxis (&axis)[3], bool scatter, int64_t N, int64_t A, int64_t B,
+                      const float* in, const float* w, bool transposed, const float* bias, float* out) {
   RowsPlan p = rows_plan(axis, {scatter, scatter, scatter}, N, A, B);
   p.bias = bias;
   // Few points do not repay transposing the weights.
@@ -97,34 +99,37 @@ inline void conv_rows(const ConvAxis (&axis)[3], bool scatter, int64_t N, int64_
   rows_call(p, in, out);
 }
 
-/// A product of every point's channels, narrow on one side: out [points,B] = bias + in [points,A] w, where A is a
-/// multiple of 4 and B at most 4, or the other way round. `transposed`: w is [B,A], else [A,B].
-inline bool conv_narrow(int64_t points, int64_t A, int64_t B, const float* in, const float* w, bool transposed,
-                        const float* bias, float* out) {
+/// A product of every point's channels, narrow on one side: out [points,B] = bias + in [points,A] w, where A
+/// is a multiple of 4 and B at most 4, or the other way round. `transposed`: w is [B,A], else [A,B].
+inline bool conv_narrow(int64_t points, int64_t A, int64_t B, const float* in, const float* w,
+                        bool transposed, const float* bias, float* out) {
   const bool to_few = A % 4 == 0 && B <= 4, from_few = A <= 4 && B % 4 == 0;
   if (!to_few && !from_few) return false;
-  float* packed = static_cast<float*>(scratch(0, size_t(A * B) * sizeof(float)));  // [B,A] to few, [A,B] from few
+  float* packed =
+      static_cast<float*>(scratch(0, size_t(A * B) * sizeof(float)));  // [B,A] to few, [A,B] from few
   for (int64_t a = 0; a < A; ++a)
     for (int64_t b = 0; b < B; ++b)
       packed[to_few ? b * A + a : a * B + b] = transposed ? w[b * A + a] : w[a * B + b];
   const auto run = to_few ? by_isa(scalar::narrow_to_few, avx2::narrow_to_few, avx512::narrow_to_few)
                           : by_isa(scalar::narrow_from_few, avx2::narrow_from_few, avx512::narrow_from_few);
-  parallel_for(points, 4096, [&](int64_t begin, int64_t end) { run(in, packed, bias, out, A, B, begin, end); });
+  parallel_for(points, 4096,
+               [&](int64_t begin, int64_t end) { run(in, packed, bias, out, A, B, begin, end); });
   return true;
 }
 
 /// dw [k,Ci,Co]; `transposed`: x lies on the placed grid and dy on the reached one.
-inline void conv_outer(const ConvAxis (&axis)[3], bool transposed, int64_t N, int64_t Ci, int64_t Co, const float* x,
-                       const float* dy, float* dw) {
+inline void conv_outer(const ConvAxis (&axis)[3], bool transposed, int64_t N, int64_t Ci, int64_t Co,
+                       const float* x, const float* dy, float* dw) {
   OuterPlan p{};
   p.N = N;
-  // Large volumes with few weights go sample by sample, which stay in the cache while the taps pass over them.
+  // Large volumes with few weights go sample by sample, which stay in the cache while the taps pass over
+  // them.
   const int64_t taps = axis[0].kernel * axis[1].kernel * axis[2].kernel, size = taps * Ci * Co;
   const int64_t points = axis[0].placed * axis[1].placed * axis[2].placed;
   const int64_t chunks = size <= 65536 && points >= 512 ? std::clamp<int64_t>(N, 1, 16) : 1;
   const int64_t entries = 2 * (axis[0].kernel + axis[1].kernel + axis[2].kernel);
-  int32_t* table = static_cast<int32_t*>(
-      scratch(1, size_t(entries) * sizeof(int32_t) + (chunks > 1 ? size_t(chunks * size) * sizeof(float) : 0)));
+  int32_t* table = static_cast<int32_t*>(scratch(
+      1, size_t(entries) * sizeof(int32_t) + (chunks > 1 ? size_t(chunks * size) * sizeof(float) : 0)));
   float* sums = chunks > 1 ? reinterpret_cast<float*>(table + entries) : dw;
   for (int a = 0; a < 3; ++a) {
     p.kernel[a] = axis[a].kernel, p.stride[a] = axis[a].stride, p.padding[a] = axis[a].padding;
@@ -143,7 +148,8 @@ inline void conv_outer(const ConvAxis (&axis)[3], bool transposed, int64_t N, in
   p.u_reached = along_co != transposed;
   p.u_stride = along_co ? Co : 1, p.v_stride = along_co ? 1 : Co;
   const int64_t placed = points, reached = axis[0].reached * axis[1].reached * axis[2].reached;
-  const int64_t u_sample = (p.u_reached ? reached : placed) * p.U, v_sample = (p.u_reached ? placed : reached) * p.V;
+  const int64_t u_sample = (p.u_reached ? reached : placed) * p.U,
+                v_sample = (p.u_reached ? placed : reached) * p.V;
   const auto run = by_isa(scalar::outer_run, avx2::outer_run, avx512::outer_run);
   const int64_t tasks = taps * p.u_blocks();
   parallel_for(chunks * tasks, 1, [&](int64_t begin, int64_t end) {
@@ -171,7 +177,8 @@ inline void conv_bias(int64_t points, int64_t C, const float* dy, float* db) {
   std::fill(sums, sums + chunks * C, 0.0);
   const auto run = by_isa(scalar::bias_run, avx2::bias_run, avx512::bias_run);
   parallel_for(chunks, 1, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) run(dy, C, i * chunk, std::min(points, (i + 1) * chunk), sums + i * C);
+    for (int64_t i = begin; i < end; ++i)
+      run(dy, C, i * chunk, std::min(points, (i + 1) * chunk), sums + i * C);
   });
   for (int64_t c = 0; c < C; ++c) {
     double total = 0;

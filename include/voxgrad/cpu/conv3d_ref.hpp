@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #pragma once
-// The convolutions as loops: the definition, for any float type, summed in double. A convolution places its kernel
-// at every point o of one grid (y's, or x's for the transposed convolution) and reaches i = o stride + k dilation -
-// padding on the other; the three sums over that relation serve both ops.
+// The convolutions as loops: the definition, for any float type, summed in double. A convolution places its
+// kernel at every point o of one grid (y's, or x's for the transposed convolution) and reaches i = o stride +
+// k dilation - padding on the other; the three sums over that relation serve both ops.
 
 #include <algorithm>
 
@@ -43,14 +43,18 @@ struct ConvAxis {
 
 /// Axis a of a problem; `transposed`: the kernel is placed at x's points and reaches y's.
 inline ConvAxis conv_axis(const kernels::Conv3dProblem& p, int a, bool transposed) {
-  return {transposed ? p.in[a] : p.out[a], transposed ? p.out[a] : p.in[a], p.kernel[a], p.stride[a], p.padding[a],
+  return {transposed ? p.in[a] : p.out[a],
+          transposed ? p.out[a] : p.in[a],
+          p.kernel[a],
+          p.stride[a],
+          p.padding[a],
           p.dilation[a]};
 }
 
 /// out[n,o,b] = bias[b] + sum over k, a of in[n, reach(o,k), a] w[k,a,b].
 template <class T>
-void conv_gather_ref(const ConvAxis (&axis)[3], int64_t N, int64_t A, int64_t B, const T* in, const T* w, const T* bias,
-                     T* out) {
+void conv_gather_ref(const ConvAxis (&axis)[3], int64_t N, int64_t A, int64_t B, const T* in, const T* w,
+                     const T* bias, T* out) {
   parallel_for(N * axis[0].placed, 1, [&](int64_t begin, int64_t end) {
     double* sum = static_cast<double*>(scratch(0, size_t(B) * sizeof(double)));
     T* y = out + begin * axis[1].placed * axis[2].placed * B;
@@ -63,7 +67,10 @@ void conv_gather_ref(const ConvAxis (&axis)[3], int64_t N, int64_t A, int64_t B,
             for (int64_t kh = axis[1].first_tap(oh); kh < axis[1].last_tap(oh); ++kh)
               for (int64_t kw = axis[2].first_tap(ow); kw < axis[2].last_tap(ow); ++kw) {
                 const T* x = in + (((n * axis[0].reached + axis[0].reach(od, kd)) * axis[1].reached +
-                                    axis[1].reach(oh, kh)) * axis[2].reached + axis[2].reach(ow, kw)) * A;
+                                    axis[1].reach(oh, kh)) *
+                                       axis[2].reached +
+                                   axis[2].reach(ow, kw)) *
+                                      A;
                 const T* row = w + ((kd * axis[1].kernel + kh) * axis[2].kernel + kw) * A * B;
                 for (int64_t a = 0; a < A; ++a, row += B)
                   for (int64_t b = 0; b < B; ++b) sum[b] += double(x[a]) * double(row[b]);
@@ -93,7 +100,8 @@ void conv_scatter_ref(const ConvAxis (&axis)[3], int64_t N, int64_t A, int64_t B
               for (int64_t kw = 0; oh >= 0 && kw < axis[2].kernel; ++kw) {
                 const int64_t ow = axis[2].place(iw, kw);
                 if (ow < 0) continue;
-                const T* x = in + (((n * axis[0].placed + od) * axis[1].placed + oh) * axis[2].placed + ow) * A;
+                const T* x =
+                    in + (((n * axis[0].placed + od) * axis[1].placed + oh) * axis[2].placed + ow) * A;
                 const T* row = w + ((kd * axis[1].kernel + kh) * axis[2].kernel + kw) * A * B;
                 for (int64_t a = 0; a < A; ++a, row += B)
                   for (int64_t b = 0; b < B; ++b) sum[b] += double(x[a]) * double(row[b]);
@@ -106,10 +114,11 @@ void conv_scatter_ref(const ConvAxis (&axis)[3], int64_t N, int64_t A, int64_t B
   });
 }
 
-/// dw[k,ci,co] = sum over n, o of x dy, one of them at o and the other at reach(o,k); `transposed`: x is at o.
+/// dw[k,ci,co] = sum over n, o of x dy, one of them at o and the other at reach(o,k); `transposed`: x is at
+/// o.
 template <class T>
-void conv_weight_ref(const ConvAxis (&axis)[3], bool transposed, int64_t N, int64_t Ci, int64_t Co, const T* x,
-                     const T* dy, T* dw) {
+void conv_weight_ref(const ConvAxis (&axis)[3], bool transposed, int64_t N, int64_t Ci, int64_t Co,
+                     const T* x, const T* dy, T* dw) {
   parallel_for(axis[0].kernel * axis[1].kernel * axis[2].kernel, 1, [&](int64_t begin, int64_t end) {
     double* sum = static_cast<double*>(scratch(0, size_t(Ci * Co) * sizeof(double)));
     for (int64_t tap = begin; tap < end; ++tap) {
@@ -121,8 +130,10 @@ void conv_weight_ref(const ConvAxis (&axis)[3], bool transposed, int64_t N, int6
           for (int64_t oh = axis[1].first_point(kh); oh < axis[1].last_point(kh); ++oh)
             for (int64_t ow = axis[2].first_point(kw); ow < axis[2].last_point(kw); ++ow) {
               const int64_t o = ((n * axis[0].placed + od) * axis[1].placed + oh) * axis[2].placed + ow;
-              const int64_t i = ((n * axis[0].reached + axis[0].reach(od, kd)) * axis[1].reached +
-                                 axis[1].reach(oh, kh)) * axis[2].reached + axis[2].reach(ow, kw);
+              const int64_t i =
+                  ((n * axis[0].reached + axis[0].reach(od, kd)) * axis[1].reached + axis[1].reach(oh, kh)) *
+                      axis[2].reached +
+                  axis[2].reach(ow, kw);
               const T* a = x + (transposed ? o : i) * Ci;
               const T* b = dy + (transposed ? i : o) * Co;
               for (int64_t ci = 0; ci < Ci; ++ci)
@@ -165,7 +176,8 @@ template <class T>
 void conv3d_backward_data_ref(const kernels::Conv3dProblem& p, const T* dy, const T* w, T* dx) {
   const ConvAxis axis[3] = {conv_axis(p, 0, false), conv_axis(p, 1, false), conv_axis(p, 2, false)};
   const T* no_bias = nullptr;
-  conv_scatter_ref(axis, p.N, p.Co, p.Ci, dy, conv_transposed_weight(conv_taps(p), p.Ci, p.Co, w), no_bias, dx);
+  conv_scatter_ref(axis, p.N, p.Co, p.Ci, dy, conv_transposed_weight(conv_taps(p), p.Ci, p.Co, w), no_bias,
+                   dx);
 }
 
 template <class T>

@@ -7,11 +7,11 @@ struct RowsTile {
   int64_t count;  ///< points that exist, at most M
 };
 
-/// Input rows of the M points for one tap; false when no point meets anything. Points that all meet something lie
-/// at equal distances: no look-up for them.
+/// Input rows of the M points for one tap; false when no point meets anything. Points that all meet something
+/// lie at equal distances: no look-up for them.
 template <int M>
-[[gnu::always_inline]] inline bool rows_meet(const RowsPlan& p, const RowsTile& t, const float* line, int64_t kw,
-                                             int64_t sample, const float* (&x)[M]) {
+[[gnu::always_inline]] inline bool rows_meet(const RowsPlan& p, const RowsTile& t, const float* line,
+                                             int64_t kw, int64_t sample, const float* (&x)[M]) {
   const int32_t* at = p.index[2] + kw * p.out[2] + t.point[2];
   const int64_t step = p.across_samples ? 0 : p.step;
   if (t.count == M && at[0] >= 0 && at[(M - 1) * step] >= 0) {
@@ -68,12 +68,14 @@ void rows_tile(const RowsPlan& p, const RowsTile& t, int64_t c, const float* in,
     }
   }
   const int64_t next = p.across_samples ? p.out[0] * p.out[1] * p.out[2] * p.B : p.step * p.B;
-  float* y = out + (((t.n * p.out[0] + t.point[0]) * p.out[1] + t.point[1]) * p.out[2] + t.point[2]) * p.B + c;
+  float* y =
+      out + (((t.n * p.out[0] + t.point[0]) * p.out[1] + t.point[1]) * p.out[2] + t.point[2]) * p.B + c;
 #pragma GCC unroll 8
   for (int m = 0; m < M; ++m)
 #pragma GCC unroll 2
     for (int v = 0; v < NV; ++v)
-      if (m < t.count && p.B - c > v * lanes) store_first(y + m * next + v * lanes, acc[m][v], p.B - c - v * lanes);
+      if (m < t.count && p.B - c > v * lanes)
+        store_first(y + m * next + v * lanes, acc[m][v], p.B - c - v * lanes);
 }
 
 /// Calls visit(tile) for the tiles of one group, at most `most` points each.
@@ -109,14 +111,17 @@ inline void rows_run(const RowsPlan& p, const float* in, float* out, int64_t beg
     const int64_t c = task / p.groups() * 2 * lanes;
     const bool two = c + 2 * lanes <= p.ld;
     rows_tiles(p, task % p.groups(), two ? rows_most : 8, [&](const RowsTile& t) {
-      if (t.count > 4) two ? rows_tile<2, rows_most>(p, t, c, in, out) : rows_tile<1, 8>(p, t, c, in, out);
-      else two ? rows_tile<2, 4>(p, t, c, in, out) : rows_tile<1, 4>(p, t, c, in, out);
+      if (t.count > 4)
+        two ? rows_tile<2, rows_most>(p, t, c, in, out) : rows_tile<1, 8>(p, t, c, in, out);
+      else
+        two ? rows_tile<2, 4>(p, t, c, in, out) : rows_tile<1, 4>(p, t, c, in, out);
     });
   }
 }
 
-/// The same sum with w [k,B,A], A a multiple of the vector: the vector runs along the summed channels, so that the
-/// data gradient of a deep layer reads its weights as they lie. Tasks are blocks of 4 output channels x groups.
+/// The same sum with w [k,B,A], A a multiple of the vector: the vector runs along the summed channels, so
+/// that the data gradient of a deep layer reads its weights as they lie. Tasks are blocks of 4 output
+/// channels x groups.
 inline void rows_dot(const RowsPlan& p, const float* in, float* out, int64_t begin, int64_t end) {
   constexpr int M = 4, Q = VOXGRAD_LANES == 16 ? 4 : 2;
   const int64_t sample = p.in[0] * p.in[1] * p.in[2] * p.A;
@@ -150,7 +155,8 @@ inline void rows_dot(const RowsPlan& p, const float* in, float* out, int64_t beg
             }
           }
         }
-        float* y = out + (((t.n * p.out[0] + t.point[0]) * p.out[1] + t.point[1]) * p.out[2] + t.point[2]) * p.B + c;
+        float* y =
+            out + (((t.n * p.out[0] + t.point[0]) * p.out[1] + t.point[1]) * p.out[2] + t.point[2]) * p.B + c;
 #pragma GCC unroll 4
         for (int m = 0; m < M; ++m)
           if (m < t.count) store_sums(y + m * next, acc[m]);
@@ -158,8 +164,8 @@ inline void rows_dot(const RowsPlan& p, const float* in, float* out, int64_t beg
     });
 }
 
-/// Extents and strides of the walk over the points of one tap, outermost first; the samples innermost when rows
-/// are short.
+/// Extents and strides of the walk over the points of one tap, outermost first; the samples innermost when
+/// rows are short.
 struct OuterWalk {
   int64_t extent[4], u[4], v[4], u0, v0;
 };
@@ -195,7 +201,8 @@ inline OuterWalk outer_walk(const OuterPlan& p, int64_t tap) {
 
 /// M channels of U times NV vectors of V, for one tap.
 template <int NV, int M>
-void outer_tile(const OuterPlan& p, const OuterWalk& s, const float* u0, const float* v0, int64_t left, float* dw) {
+void outer_tile(const OuterPlan& p, const OuterWalk& s, const float* u0, const float* v0, int64_t left,
+                float* dw) {
   Vec total[M][NV] = {};
   for (int64_t i0 = 0; i0 < s.extent[0]; ++i0) {
     Vec acc[M][NV] = {};  // one outermost slice at a time: partial sums keep long sums accurate
@@ -221,7 +228,8 @@ void outer_tile(const OuterPlan& p, const OuterWalk& s, const float* u0, const f
   for (int m = 0; m < M; ++m)
     for (int j = 0; j < NV; ++j) {
       float* y = dw + m * p.u_stride + j * lanes * p.v_stride;
-      if (p.v_stride == 1) store_first(y, total[m][j], left - j * lanes);
+      if (p.v_stride == 1)
+        store_first(y, total[m][j], left - j * lanes);
       else
         for (int l = 0; l < lanes && l < left - j * lanes; ++l) y[l * p.v_stride] = total[m][j][l];
     }
@@ -242,8 +250,10 @@ inline void outer_run(const OuterPlan& p, int64_t begin, int64_t end) {
         const float* u = p.u + walk.u0 + ch;
         float* dw = p.dw + tap * p.U * p.V + ch * p.u_stride + c * p.v_stride;
         const bool full = last - ch == 8;
-        if (two) full ? outer_tile<2, 8>(p, walk, u, v, left, dw) : outer_tile<2, 1>(p, walk, u, v, left, dw);
-        else full ? outer_tile<1, 8>(p, walk, u, v, left, dw) : outer_tile<1, 1>(p, walk, u, v, left, dw);
+        if (two)
+          full ? outer_tile<2, 8>(p, walk, u, v, left, dw) : outer_tile<2, 1>(p, walk, u, v, left, dw);
+        else
+          full ? outer_tile<1, 8>(p, walk, u, v, left, dw) : outer_tile<1, 1>(p, walk, u, v, left, dw);
         ch += full ? 8 : 1;
       }
       c += two ? 2 * lanes : lanes;
@@ -279,8 +289,10 @@ inline void transpose_run(const float* from, int64_t from_pitch, float* to, int6
       const float* f = from + r * from_pitch + c;
       const Quad a = load_quad(f), b = load_quad(f + from_pitch), d = load_quad(f + 2 * from_pitch),
                  e = load_quad(f + 3 * from_pitch);
-      const Quad ab = __builtin_shufflevector(a, b, 0, 4, 1, 5), de = __builtin_shufflevector(d, e, 0, 4, 1, 5);
-      const Quad AB = __builtin_shufflevector(a, b, 2, 6, 3, 7), DE = __builtin_shufflevector(d, e, 2, 6, 3, 7);
+      const Quad ab = __builtin_shufflevector(a, b, 0, 4, 1, 5),
+                 de = __builtin_shufflevector(d, e, 0, 4, 1, 5);
+      const Quad AB = __builtin_shufflevector(a, b, 2, 6, 3, 7),
+                 DE = __builtin_shufflevector(d, e, 2, 6, 3, 7);
       float* y = to + c * to_pitch + r;
       store_quad(y, __builtin_shufflevector(ab, de, 0, 1, 4, 5));
       store_quad(y + to_pitch, __builtin_shufflevector(ab, de, 2, 3, 6, 7));
@@ -295,8 +307,8 @@ inline void transpose_run(const float* from, int64_t from_pitch, float* to, int6
 }
 
 /// out[o,b] = bias[b] + sum over a of in[o,a] w[b,a], A a multiple of 4, for points [begin, end).
-inline void narrow_to_few(const float* in, const float* w, const float* bias, float* out, int64_t A, int64_t B,
-                          int64_t begin, int64_t end) {
+inline void narrow_to_few(const float* in, const float* w, const float* bias, float* out, int64_t A,
+                          int64_t B, int64_t begin, int64_t end) {
   for (int64_t b = 0; b < B; ++b, w += A) {
     const float start = bias ? bias[b] : 0.0f;
     int64_t o = begin;
@@ -317,8 +329,8 @@ inline void narrow_to_few(const float* in, const float* w, const float* bias, fl
 }
 
 /// out[o,b] = bias[b] + sum over a of in[o,a] w[a,b], B a multiple of 4, for points [begin, end).
-inline void narrow_from_few(const float* in, const float* w, const float* bias, float* out, int64_t A, int64_t B,
-                            int64_t begin, int64_t end) {
+inline void narrow_from_few(const float* in, const float* w, const float* bias, float* out, int64_t A,
+                            int64_t B, int64_t begin, int64_t end) {
   for (int64_t o = begin; o < end; ++o)
     for (int64_t b = 0; b < B; b += 4) {
       Quad v = bias ? load_quad(bias + b) : Quad{};

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Kernels of conv3d_direct.hpp: weight gradient. Outer products of input broadcasts and a window of three gradient
-// vectors that rolls along W: 3 taps x 8 channels of sums stay in registers for a whole slice.
+// Kernels of conv3d_direct.hpp: weight gradient. Outer products of input broadcasts and a window of three
+// gradient vectors that rolls along W: 3 taps x 8 channels of sums stay in registers for a whole slice.
 
-/// Ring slice whose channels are row taps: point [r][j] holds x[r + kh - pad, j - left, ci] at channel kh Ci + ci.
-inline void weight_fold_slice(const DirectPlan& p, const float* x, int64_t H, int64_t W, int64_t C, int64_t top,
-                              int64_t rows, float* to) {
+/// Ring slice whose channels are row taps: point [r][j] holds x[r + kh - pad, j - left, ci] at channel kh Ci
+/// + ci.
+inline void weight_fold_slice(const DirectPlan& p, const float* x, int64_t H, int64_t W, int64_t C,
+                              int64_t top, int64_t rows, float* to) {
   const int64_t each = p.pair ? 2 : 1;
   zero_floats(to, rows * W * p.unit);
   for (int64_t t = 0; t < each; ++t)
@@ -20,7 +21,8 @@ inline void weight_fold_slice(const DirectPlan& p, const float* x, int64_t H, in
 }
 
 /// dy slice [H,W,Co] as [block][row][W + 2 border points][lanes], zeros outside: point q is q + pad - 2.
-inline void weight_gradient_slice(const DirectPlan& p, const float* dy, int64_t rows, int64_t width, float* to) {
+inline void weight_gradient_slice(const DirectPlan& p, const float* dy, int64_t rows, int64_t width,
+                                  float* to) {
   const int64_t H = p.out[1], W = p.out[2];
   for (int64_t c = 0; c < p.Co; c += p.channels())
     for (int64_t r = 0; r < rows; ++r)
@@ -31,7 +33,9 @@ inline void weight_gradient_slice(const DirectPlan& p, const float* dy, int64_t 
 #if VOXGRAD_LANES == 16
         if (p.pair) {
           const Half a = inside && r < p.half ? load_half_first(from, p.Co - c) : Half{};
-          const Half b = inside && r < p.half && r + p.half < H ? load_half_first(from + p.half * W * p.Co, p.Co - c) : Half{};
+          const Half b = inside && r < p.half && r + p.half < H
+                             ? load_half_first(from + p.half * W * p.Co, p.Co - c)
+                             : Half{};
           store(to, interleave(a, b));
           continue;
         }
@@ -42,7 +46,8 @@ inline void weight_gradient_slice(const DirectPlan& p, const float* dy, int64_t 
 
 /// S [3][C] += sums over rows and points of x[w] dy[w + pad - kw]; the sums lie 8 channels apart.
 template <bool pair, int C>
-void weight_tile(const float* x, int64_t x_row, const float* dy, int64_t dy_row, int64_t rows, int64_t W, float* S) {
+void weight_tile(const float* x, int64_t x_row, const float* dy, int64_t dy_row, int64_t rows, int64_t W,
+                 float* S) {
   constexpr int unit = pair ? 16 : 8, each = pair ? 2 : 1;
   Vec acc[3][C] = {};
   for (int64_t r = 0; r < rows; ++r, x += x_row, dy += dy_row) {
@@ -71,11 +76,16 @@ void weight_tile(const float* x, int64_t x_row, const float* dy, int64_t dy_row,
 }
 
 /// All sums of 8 channels (or fewer: `have`).
-[[gnu::always_inline]] inline void weight_channels(bool pair, int64_t have, const float* x, int64_t x_row, const float* dy, int64_t dy_row,
-                            int64_t rows, int64_t W, float* S) {
+[[gnu::always_inline]] inline void weight_channels(bool pair, int64_t have, const float* x, int64_t x_row,
+                                                   const float* dy, int64_t dy_row, int64_t rows, int64_t W,
+                                                   float* S) {
 #if VOXGRAD_LANES == 16
-  if (have <= 3) pair ? weight_tile<true, 3>(x, x_row, dy, dy_row, rows, W, S) : weight_tile<false, 3>(x, x_row, dy, dy_row, rows, W, S);
-  else pair ? weight_tile<true, 8>(x, x_row, dy, dy_row, rows, W, S) : weight_tile<false, 8>(x, x_row, dy, dy_row, rows, W, S);
+  if (have <= 3)
+    pair ? weight_tile<true, 3>(x, x_row, dy, dy_row, rows, W, S)
+         : weight_tile<false, 3>(x, x_row, dy, dy_row, rows, W, S);
+  else
+    pair ? weight_tile<true, 8>(x, x_row, dy, dy_row, rows, W, S)
+         : weight_tile<false, 8>(x, x_row, dy, dy_row, rows, W, S);
 #else
   (void)pair;
   if (have <= 3) return weight_tile<false, 3>(x, x_row, dy, dy_row, rows, W, S);
@@ -84,9 +94,10 @@ void weight_tile(const float* x, int64_t x_row, const float* dy, int64_t dy_row,
 #endif
 }
 
-/// Sums of one chunk, output slices [begin, end) of N x oD, into S [block][kD][channel block][kH][3][8][lanes].
-inline void weight_run(const DirectPlan& p, const float* x, const float* dy, int64_t begin, int64_t end, float* ring,
-                       float* gradient, float* S) {
+/// Sums of one chunk, output slices [begin, end) of N x oD, into S [block][kD][channel
+/// block][kH][3][8][lanes].
+inline void weight_run(const DirectPlan& p, const float* x, const float* dy, int64_t begin, int64_t end,
+                       float* ring, float* gradient, float* S) {
   const int64_t W = p.in[2], rows = p.out_rows(), width = W + 2;
   const int64_t kH = p.fold > 1 ? 1 : p.kernel[1], C = p.Ci * p.fold, in_rows = rows + kH - 1;
   const int64_t plane = in_rows * W * p.unit, blocks8 = (C + 7) / 8, slice = blocks8 * plane;
@@ -99,8 +110,10 @@ inline void weight_run(const DirectPlan& p, const float* x, const float* dy, int
     for (int64_t id = n == sample && next > first ? next : first; id < last; ++id) {
       const float* from = x + (n * p.in[0] + id) * p.in[1] * W * p.Ci;
       float* to = ring + id % p.kernel[0] * slice;
-      if (p.fold > 1) weight_fold_slice(p, from, p.in[1], W, p.Ci, p.pad[1], rows, to);
-      else direct_slice(p, from, p.in[1], W, p.Ci, p.pad[1], 0, in_rows, W, to);
+      if (p.fold > 1)
+        weight_fold_slice(p, from, p.in[1], W, p.Ci, p.pad[1], rows, to);
+      else
+        direct_slice(p, from, p.in[1], W, p.Ci, p.pad[1], 0, in_rows, W, to);
     }
     sample = n, next = last;
     weight_gradient_slice(p, dy + s * p.out[1] * p.out[2] * p.Co, rows, width, gradient);
@@ -111,15 +124,16 @@ inline void weight_run(const DirectPlan& p, const float* x, const float* dy, int
           for (int64_t kh = 0; kh < kH; ++kh, sums += 24 * lanes) {
             const int64_t id = d + kd - p.pad[0];
             if (id < 0 || id >= p.in[0]) continue;
-            weight_channels(p.pair, C - c8 * 8, ring + id % p.kernel[0] * slice + c8 * plane + kh * W * p.unit,
-                            W * p.unit, gradient + b * rows * width * lanes, width * lanes, rows, W, sums);
+            weight_channels(p.pair, C - c8 * 8,
+                            ring + id % p.kernel[0] * slice + c8 * plane + kh * W * p.unit, W * p.unit,
+                            gradient + b * rows * width * lanes, width * lanes, rows, W, sums);
           }
   }
 }
 
 /// dw of kernel depths and rows [begin, end) of kD x kH from the sums of all chunks, added in their order.
-inline void weight_reduce(const DirectPlan& p, const float* S, int64_t chunks, int64_t size, int64_t begin, int64_t end,
-                          float* dw) {
+inline void weight_reduce(const DirectPlan& p, const float* S, int64_t chunks, int64_t size, int64_t begin,
+                          int64_t end, float* dw) {
   const int64_t kH = p.fold > 1 ? 1 : p.kernel[1], blocks8 = (p.Ci * p.fold + 7) / 8;
   for (int64_t row = begin; row < end; ++row)
     for (int64_t kw = 0; kw < 3; ++kw)
@@ -127,7 +141,9 @@ inline void weight_reduce(const DirectPlan& p, const float* S, int64_t chunks, i
         for (int64_t b = 0; b < p.blocks(); ++b) {
           const int64_t kd = row / p.kernel[1], kh = row % p.kernel[1];
           const int64_t c = p.fold > 1 ? kh * p.Ci + ci : ci;
-          const int64_t at = ((((b * p.kernel[0] + kd) * blocks8 + c / 8) * kH + (p.fold > 1 ? 0 : kh)) * 3 + kw) * 8 + c % 8;
+          const int64_t at =
+              ((((b * p.kernel[0] + kd) * blocks8 + c / 8) * kH + (p.fold > 1 ? 0 : kh)) * 3 + kw) * 8 +
+              c % 8;
           Vec sum = load(S + at * lanes);
           for (int64_t i = 1; i < chunks; ++i) sum += load(S + i * size + at * lanes);
           const int64_t co = b * p.channels();

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #pragma once
-// Winograd's minimal filtering F(4,3) along W (Lavin & Gray, 2016): 6 products give 4 outputs of a 3-tap filter, half
-// of the direct 12. Input and weights are transformed once; between the transforms runs, for each of the 6
-// positions, a direct convolution over D and H whose three row taps share every broadcast. The weight gradient is
-// the transposed algorithm.
+// Winograd's minimal filtering F(4,3) along W (Lavin & Gray, 2016): 6 products give 4 outputs of a 3-tap
+// filter, half of the direct 12. Input and weights are transformed once; between the transforms runs, for
+// each of the 6 positions, a direct convolution over D and H whose three row taps share every broadcast. The
+// weight gradient is the transposed algorithm.
 
 #include "voxgrad/cpu/conv3d_direct.hpp"
 
@@ -16,7 +16,7 @@ struct WinogradPlan : DirectPlan {
 
   int64_t tiles() const { return (out[2] + 3) / 4; }
   int64_t groups() const { return (tiles() + group - 1) / group; }
-  int64_t padded() const { return groups() * group * 4 + 2; }            ///< points of a row before the transform
+  int64_t padded() const { return groups() * group * 4 + 2; }  ///< points of a row before the transform
   int64_t plain_slice() const { return channel_blocks() * in_rows() * padded() * unit; }
   int64_t group_size() const { return in_rows() * group * unit; }
   int64_t position_size() const { return channel_blocks() * groups() * group_size(); }

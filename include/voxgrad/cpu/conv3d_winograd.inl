@@ -25,11 +25,13 @@ template <class U>
   y[5] = x[3];
 }
 
-/// Slice of direct_slice's form, `padded` points a row, to the ring's; U is a register of `unit` floats or a part.
+/// Slice of direct_slice's form, `padded` points a row, to the ring's; U is a register of `unit` floats or a
+/// part.
 template <class U, class Memory>
 [[gnu::always_inline]] inline void winograd_slice(const WinogradPlan& p, const float* plain, float* to) {
   constexpr int64_t part = sizeof(U) / sizeof(float);
-  const int64_t rows = p.in_rows(), groups = p.groups(), group = p.group, unit = p.unit, row = p.padded() * unit;
+  const int64_t rows = p.in_rows(), groups = p.groups(), group = p.group, unit = p.unit,
+                row = p.padded() * unit;
   const int64_t position = p.position_size();
   for (int64_t c8 = 0; c8 < p.channel_blocks(); ++c8, plain += rows * row)
     for (int64_t g = 0; g < groups; ++g)
@@ -48,9 +50,10 @@ template <class U, class Memory>
 }
 
 /// Packs slice id of sample n and transforms it into its place in the ring.
-inline void winograd_bring(const WinogradPlan& p, const float* in, int64_t n, int64_t id, float* plain, float* ring) {
-  direct_slice(p, in + (n * p.in[0] + id) * p.in[1] * p.in[2] * p.Ci, p.in[1], p.in[2], p.Ci, p.pad[1], p.pad[2],
-               p.in_rows(), p.padded(), plain);
+inline void winograd_bring(const WinogradPlan& p, const float* in, int64_t n, int64_t id, float* plain,
+                           float* ring) {
+  direct_slice(p, in + (n * p.in[0] + id) * p.in[1] * p.in[2] * p.Ci, p.in[1], p.in[2], p.Ci, p.pad[1],
+               p.pad[2], p.in_rows(), p.padded(), plain);
   float* to = ring + id % p.kernel[0] * p.ring_slice();
 #if VOXGRAD_LANES == 16
   if (!p.pair) return winograd_slice<Half, HalfMemory>(p, plain, to);
@@ -81,8 +84,8 @@ inline void winograd_weights(const WinogradPlan& p, const float* plain, float* t
 
 /// Products of one position: R rows x T tiles x NV vectors, summed over depth taps and channels, into sums.
 template <bool pair, int NV, int R, int T>
-[[gnu::always_inline]] inline void winograd_tile(const WinogradPlan& p, const float* ring, const float* w, int64_t d,
-                                                 float* sums) {
+[[gnu::always_inline]] inline void winograd_tile(const WinogradPlan& p, const float* ring, const float* w,
+                                                 int64_t d, float* sums) {
   constexpr int unit = pair ? 16 : 8, each = pair ? 2 : 1;
   Vec acc[R][T][NV] = {};
   const int64_t plane = p.groups() * p.group_size();
@@ -125,13 +128,14 @@ template <bool pair, int NV, int R, int T>
 
 /// Six sums of a tile to four outputs plus bias, written at y (points `Co` apart); `points` of them exist.
 template <bool pair>
-[[gnu::always_inline]] inline void winograd_output(const float* sums, int64_t apart, Vec bias, float* y, float* y_b,
-                                                   int64_t Co, int64_t points, int64_t left) {
+[[gnu::always_inline]] inline void winograd_output(const float* sums, int64_t apart, Vec bias, float* y,
+                                                   float* y_b, int64_t Co, int64_t points, int64_t left) {
   Vec m[6];
 #pragma GCC unroll 6
   for (int i = 0; i < 6; ++i) m[i] = load(sums + i * apart);
   const Vec a = m[1] + m[2], b = m[1] - m[2], c = m[3] + m[4], e = m[3] - m[4];
-  const Vec out[4] = {m[0] + a + c + bias, b + 2.0f * e + bias, a + 4.0f * c + bias, b + 8.0f * e + m[5] + bias};
+  const Vec out[4] = {m[0] + a + c + bias, b + 2.0f * e + bias, a + 4.0f * c + bias,
+                      b + 8.0f * e + m[5] + bias};
 #pragma GCC unroll 4
   for (int i = 0; i < 4; ++i) {
     if (i >= points) break;
@@ -165,7 +169,8 @@ void winograd_slices(const WinogradPlan& p, const float* in, const float* w, con
       for (int64_t oh = 0; oh < p.out_rows(); oh += R)
         for (int64_t g = 0; g < p.groups(); ++g) {
           for (int64_t i = 0; i < 6; ++i)
-            winograd_tile<pair, NV, R, T>(p, ring + i * p.position_size() + g * p.group_size() + oh * T * p.unit,
+            winograd_tile<pair, NV, R, T>(p,
+                                          ring + i * p.position_size() + g * p.group_size() + oh * T * p.unit,
                                           w + (b * 6 + i) * p.position_weights(), d, sums + i * apart);
           for (int64_t r = 0; r < R && oh + r < p.half; ++r)
             for (int64_t t = 0; t < T && (g * T + t) * 4 < p.out[2]; ++t)
@@ -175,19 +180,21 @@ void winograd_slices(const WinogradPlan& p, const float* in, const float* w, con
                 float* y = out + ((s * p.out[1] + oh + r) * p.out[2] + ow) * p.Co + c;
                 float* y_b = pair && oh + r + p.half < p.out[1] ? y + p.half * p.out[2] * p.Co : nullptr;
                 winograd_output<pair>(sums + ((r * T + t) * NV + v) * lanes, apart,
-                                      load(bias + b * p.lanes() + v * lanes), y, y_b, p.Co, p.out[2] - ow, p.Co - c);
+                                      load(bias + b * p.lanes() + v * lanes), y, y_b, p.Co, p.out[2] - ow,
+                                      p.Co - c);
               }
         }
   }
 }
 
 /// Runs the tile that the plan names.
-inline void winograd_run(const WinogradPlan& p, const float* in, const float* w, const float* bias, float* out,
-                         int64_t begin, int64_t end, float* plain, float* ring) {
+inline void winograd_run(const WinogradPlan& p, const float* in, const float* w, const float* bias,
+                         float* out, int64_t begin, int64_t end, float* plain, float* ring) {
 #if VOXGRAD_LANES == 16
-  const auto run = p.pair ? winograd_slices<true, 1, 4, 4>
+  const auto run = p.pair           ? winograd_slices<true, 1, 4, 4>
                    : p.vectors == 2 ? winograd_slices<false, 2, 4, 2>
-                   : p.group == 4 ? winograd_slices<false, 1, 4, 4> : winograd_slices<false, 1, 8, 2>;
+                   : p.group == 4   ? winograd_slices<false, 1, 4, 4>
+                                    : winograd_slices<false, 1, 8, 2>;
 #else
   const auto run = winograd_slices<false, 1, 4, 2>;
 #endif
@@ -206,7 +213,8 @@ inline void winograd_tiling(WinogradPlan& p) {
 
 /// dy slice to [position][block][tile][2 zero rows, rows, 2 zero rows][lanes].
 inline void winograd_gradient_slice(const WinogradPlan& p, const float* dy, float* to) {
-  const int64_t H = p.out[1], W = p.out[2], high = p.in_rows() + 2, position = p.blocks() * p.tiles() * high * lanes;
+  const int64_t H = p.out[1], W = p.out[2], high = p.in_rows() + 2,
+                position = p.blocks() * p.tiles() * high * lanes;
   for (int64_t b = 0; b < p.blocks(); ++b)
     for (int64_t t = 0; t < p.tiles(); ++t)
       for (int64_t q = 0; q < high; ++q, to += lanes) {
@@ -217,7 +225,9 @@ inline void winograd_gradient_slice(const WinogradPlan& p, const float* dy, floa
 #if VOXGRAD_LANES == 16
           if (p.pair) {
             const Half a = r >= 0 && r < p.half ? load_half_first(from, p.Co - c) : Half{};
-            const Half z = r >= 0 && r < p.half && r + p.half < H ? load_half_first(from + p.half * W * p.Co, p.Co - c) : Half{};
+            const Half z = r >= 0 && r < p.half && r + p.half < H
+                               ? load_half_first(from + p.half * W * p.Co, p.Co - c)
+                               : Half{};
             x[i] = interleave(a, z);
             continue;
           }
@@ -230,8 +240,8 @@ inline void winograd_gradient_slice(const WinogradPlan& p, const float* dy, floa
 }
 
 /// Sums of one chunk, output slices [begin, end), into S [block][kD][channel block][position][3][8][lanes].
-inline void winograd_weight_run(const WinogradPlan& p, const float* x, const float* dy, int64_t begin, int64_t end,
-                                float* plain, float* ring, float* gradient, float* S) {
+inline void winograd_weight_run(const WinogradPlan& p, const float* x, const float* dy, int64_t begin,
+                                int64_t end, float* plain, float* ring, float* gradient, float* S) {
   const int64_t blocks8 = p.channel_blocks(), high = p.in_rows() + 2;
   zero_floats(S, p.blocks() * p.kernel[0] * blocks8 * 6 * 24 * lanes);
   int64_t sample = -1, next = 0;
@@ -239,7 +249,8 @@ inline void winograd_weight_run(const WinogradPlan& p, const float* x, const flo
     const int64_t n = s / p.out[0], d = s % p.out[0];
     const int64_t first = d - p.pad[0] < 0 ? 0 : d - p.pad[0];
     const int64_t last = d - p.pad[0] + p.kernel[0] < p.in[0] ? d - p.pad[0] + p.kernel[0] : p.in[0];
-    for (int64_t id = n == sample && next > first ? next : first; id < last; ++id) winograd_bring(p, x, n, id, plain, ring);
+    for (int64_t id = n == sample && next > first ? next : first; id < last; ++id)
+      winograd_bring(p, x, n, id, plain, ring);
     sample = n, next = last;
     winograd_gradient_slice(p, dy + s * p.out[1] * p.out[2] * p.Co, gradient);
     float* sums = S;
@@ -250,28 +261,33 @@ inline void winograd_weight_run(const WinogradPlan& p, const float* x, const flo
             const int64_t id = d + kd - p.pad[0];
             if (id < 0 || id >= p.in[0]) continue;
             weight_channels(p.pair, p.Ci - c8 * 8,
-                            ring + id % p.kernel[0] * p.ring_slice() + i * p.position_size() + c8 * p.groups() * p.group_size(),
-                            p.group_size(), gradient + (i * p.blocks() + b) * p.tiles() * high * lanes, high * lanes,
-                            p.tiles(), p.in_rows(), sums);
+                            ring + id % p.kernel[0] * p.ring_slice() + i * p.position_size() +
+                                c8 * p.groups() * p.group_size(),
+                            p.group_size(), gradient + (i * p.blocks() + b) * p.tiles() * high * lanes,
+                            high * lanes, p.tiles(), p.in_rows(), sums);
           }
   }
 }
 
 /// dw of kernel depths [begin, end): the chunks' sums added in order, then from six positions to three taps.
-inline void winograd_weight_reduce(const WinogradPlan& p, const float* S, int64_t chunks, int64_t size, int64_t begin,
-                                   int64_t end, float* dw) {
+inline void winograd_weight_reduce(const WinogradPlan& p, const float* S, int64_t chunks, int64_t size,
+                                   int64_t begin, int64_t end, float* dw) {
   for (int64_t kd = begin; kd < end; ++kd)
     for (int64_t kh = 0; kh < 3; ++kh)
       for (int64_t ci = 0; ci < p.Ci; ++ci)
         for (int64_t b = 0; b < p.blocks(); ++b) {
           Vec m[6];
           for (int64_t i = 0; i < 6; ++i) {
-            const float* at = S + (((((b * p.kernel[0] + kd) * p.channel_blocks() + ci / 8) * 6 + i) * 3 + kh) * 8 + ci % 8) * lanes;
+            const float* at =
+                S +
+                (((((b * p.kernel[0] + kd) * p.channel_blocks() + ci / 8) * 6 + i) * 3 + kh) * 8 + ci % 8) *
+                    lanes;
             m[i] = load(at);
             for (int64_t c = 1; c < chunks; ++c) m[i] += load(at + c * size);
           }
           const Vec a = (m[1] + m[2]) * (1.0f / 6.0f), c = (m[3] + m[4]) * (1.0f / 24.0f);
-          const Vec taps[3] = {0.25f * m[0] - a + c, (m[2] - m[1]) * (1.0f / 6.0f) + (m[3] - m[4]) * (1.0f / 12.0f),
+          const Vec taps[3] = {0.25f * m[0] - a + c,
+                               (m[2] - m[1]) * (1.0f / 6.0f) + (m[3] - m[4]) * (1.0f / 12.0f),
                                4.0f * c - a + m[5]};
           const int64_t co = b * p.channels();
           for (int64_t kw = 0; kw < 3; ++kw) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #pragma once
-// The float transposed convolutions, on the row kernels: points a stride apart meet the same taps, so the forward
-// pass of stride 2 runs its eight parities without a zero in between.
+// The float transposed convolutions, on the row kernels: points a stride apart meet the same taps, so the
+// forward pass of stride 2 runs its eight parities without a zero in between.
 
 #include "voxgrad/cpu/conv3d_general.hpp"
 #include "voxgrad/cpu/conv_transpose3d_ref.hpp"
@@ -10,13 +10,13 @@ namespace voxgrad::cpu {
 
 /// True where two neighbours along W fit one vector and x doubles: stride 2, kernel 3, as a network's way up.
 inline bool doubling_takes(const kernels::ConvTranspose3dProblem& p) {
-  return p.kernel[2] == 3 && p.stride[2] == 2 && p.padding[2] == 1 && p.dilation[2] == 1 && p.out[2] == 2 * p.in[2] &&
-         2 * p.Co <= isa_lanes();
+  return p.kernel[2] == 3 && p.stride[2] == 2 && p.padding[2] == 1 && p.dilation[2] == 1 &&
+         p.out[2] == 2 * p.in[2] && 2 * p.Co <= isa_lanes();
 }
 
 /// Outputs 2m and 2m+1 as one point of 2 Co channels: x[m] meets taps (1 | 2), x[m+1] taps (none | 0).
-inline void conv_transpose3d_doubling(const kernels::ConvTranspose3dProblem& p, const float* x, const float* w,
-                                      const float* bias, float* y) {
+inline void conv_transpose3d_doubling(const kernels::ConvTranspose3dProblem& p, const float* x,
+                                      const float* w, const float* bias, float* y) {
   const ConvAxis axis[3] = {conv_axis(p, 0, true), conv_axis(p, 1, true), {p.in[2], p.in[2], 2, 1, 0, 1}};
   RowsPlan r = rows_plan(axis, {true, true, false}, p.N, p.Ci, 2 * p.Co);
   r.ld = isa_lanes();
@@ -40,20 +40,21 @@ inline void conv_transpose3d_doubling(const kernels::ConvTranspose3dProblem& p, 
   rows_call(r, x, y);
 }
 
-inline void conv_transpose3d_forward_f32(const kernels::ConvTranspose3dProblem& p, const float* x, const float* w,
-                                         const float* bias, float* y) {
+inline void conv_transpose3d_forward_f32(const kernels::ConvTranspose3dProblem& p, const float* x,
+                                         const float* w, const float* bias, float* y) {
   if (doubling_takes(p)) return conv_transpose3d_doubling(p, x, w, bias, y);
   const ConvAxis axis[3] = {conv_axis(p, 0, true), conv_axis(p, 1, true), conv_axis(p, 2, true)};
   conv_rows(axis, true, p.N, p.Ci, p.Co, x, w, false, bias, y);
 }
 
-inline void conv_transpose3d_backward_data_f32(const kernels::ConvTranspose3dProblem& p, const float* dy, const float* w, float* dx) {
+inline void conv_transpose3d_backward_data_f32(const kernels::ConvTranspose3dProblem& p, const float* dy,
+                                               const float* w, float* dx) {
   const ConvAxis axis[3] = {conv_axis(p, 0, true), conv_axis(p, 1, true), conv_axis(p, 2, true)};
   conv_rows(axis, false, p.N, p.Co, p.Ci, dy, w, true, nullptr, dx);
 }
 
-inline void conv_transpose3d_backward_weight_f32(const kernels::ConvTranspose3dProblem& p, const float* x, const float* dy,
-                                                 float* dw, float* db) {
+inline void conv_transpose3d_backward_weight_f32(const kernels::ConvTranspose3dProblem& p, const float* x,
+                                                 const float* dy, float* dw, float* db) {
   const ConvAxis axis[3] = {conv_axis(p, 0, true), conv_axis(p, 1, true), conv_axis(p, 2, true)};
   conv_outer(axis, true, p.N, p.Ci, p.Co, x, dy, dw);
   if (db) conv_bias(p.N * p.out[0] * p.out[1] * p.out[2], p.Co, dy, db);

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #pragma once
-// Which arithmetic the CPU's float convolutions may use. Winograd's minimal filtering halves the multiplications and
-// costs 3 to 4 times the rounding error of the direct sum (docs and tests give figures); `direct` forbids it.
+// Which arithmetic the CPU's float convolutions may use. Winograd's minimal filtering halves the
+// multiplications and costs 3 to 4 times the rounding error of the direct sum (docs and tests give figures);
+// `direct` forbids it.
 
 #include <cstdlib>
 #include <string_view>
@@ -17,8 +18,8 @@ inline ConvMethod& conv_method() {
   static ConvMethod method = [] {
     const char* wish = std::getenv("VOXGRAD_CONV");
     const std::string_view text_of = wish ? wish : "";
-    check<UsageError>(text_of.empty() || text_of == "auto" || text_of == "direct", "VOXGRAD_CONV is '", text_of,
-                      "' (expected auto or direct)");
+    check<UsageError>(text_of.empty() || text_of == "auto" || text_of == "direct", "VOXGRAD_CONV is '",
+                      text_of, "' (expected auto or direct)");
     return text_of == "direct" ? ConvMethod::direct : ConvMethod::automatic;
   }();
   return method;

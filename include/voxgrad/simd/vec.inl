@@ -36,7 +36,9 @@ typedef float VecMemory __attribute__((vector_size(VOXGRAD_LANES * 4), aligned(4
 // Quad: the 4 floats that every instruction set has.
 typedef float Quad __attribute__((vector_size(16)));
 typedef float QuadMemory __attribute__((vector_size(16), aligned(4), may_alias));
-[[gnu::always_inline]] inline Quad load_quad(const float* p) { return *reinterpret_cast<const QuadMemory*>(p); }
+[[gnu::always_inline]] inline Quad load_quad(const float* p) {
+  return *reinterpret_cast<const QuadMemory*>(p);
+}
 [[gnu::always_inline]] inline void store_quad(float* p, Quad v) { *reinterpret_cast<QuadMemory*>(p) = v; }
 
 /// The lanes of v folded to four sums.
@@ -70,13 +72,13 @@ typedef float QuadMemory __attribute__((vector_size(16), aligned(4), may_alias))
 }
 
 #if VOXGRAD_LANES == 16
-// Pairs: a Vec as 8 channels of two rows, lanes (channel 0 of row A, channel 0 of row B, channel 1 of row A, ...).
+// Pairs: a Vec as 8 channels of two rows, lanes (channel 0 of row A, channel 0 of row B, channel 1 of row A,
+// ...).
 typedef float Half __attribute__((vector_size(32)));
 typedef float HalfMemory __attribute__((vector_size(32), aligned(4), may_alias));
 typedef double PairVec __attribute__((vector_size(64)));
 typedef double PairMemory __attribute__((aligned(4), may_alias));
 
-[[gnu::always_inline]] inline Half load_half(const float* p) { return *reinterpret_cast<const HalfMemory*>(p); }
 [[gnu::always_inline]] inline Half load_half_first(const float* p, int64_t n) {
   return Half(_mm256_maskz_loadu_ps(n >= 8 ? __mmask8(0xff) : __mmask8((1u << n) - 1), p));
 }
@@ -91,6 +93,10 @@ typedef double PairMemory __attribute__((aligned(4), may_alias));
 [[gnu::always_inline]] inline Vec interleave(Half a, Half b) {
   return __builtin_shufflevector(a, b, 0, 8, 1, 9, 2, 10, 3, 11, 4, 12, 5, 13, 6, 14, 7, 15);
 }
-[[gnu::always_inline]] inline Half row_a(Vec v) { return __builtin_shufflevector(v, v, 0, 2, 4, 6, 8, 10, 12, 14); }
-[[gnu::always_inline]] inline Half row_b(Vec v) { return __builtin_shufflevector(v, v, 1, 3, 5, 7, 9, 11, 13, 15); }
+[[gnu::always_inline]] inline Half row_a(Vec v) {
+  return __builtin_shufflevector(v, v, 0, 2, 4, 6, 8, 10, 12, 14);
+}
+[[gnu::always_inline]] inline Half row_b(Vec v) {
+  return __builtin_shufflevector(v, v, 1, 3, 5, 7, 9, 11, 13, 15);
+}
 #endif
