@@ -49,27 +49,32 @@ inline void direct_copy_pair(float* to, const float* xa, const float* xb, int64_
 }
 #endif
 
-/// Copies one depth slice x [H,W,C] into the ring: row r of the ring is row r - top of x, point j is j -
-/// left.
+/// One row of the ring, `width` points of 8 channels from c: row a of x [H,W,C] (and row a + half, in pairs),
+/// shifted right by `left`, zeros where x has nothing.
+[[gnu::always_inline]] inline void direct_row(const DirectPlan& p, const float* x, int64_t H, int64_t W,
+                                              int64_t C, int64_t c, int64_t a, int64_t left, int64_t width,
+                                              float* to) {
+  const int64_t have = C - c < 8 ? C - c : 8;
+  const int64_t right = left + W < width ? left + W : width;
+  const float* xa = a >= 0 && a < H ? x + a * W * C + c : nullptr;
+  zero_floats(to, left * p.unit);
+#if VOXGRAD_LANES == 16
+  const int64_t b = a + p.half;
+  const float* xb = b >= 0 && b < H ? x + b * W * C + c : nullptr;
+  if (p.pair)
+    direct_copy_pair(to + left * 16, xa, xb, C, have, right - left);
+  else
+#endif
+    direct_copy_row(to + left * 8, xa, C, have, right - left);
+  zero_floats(to + right * p.unit, (width - right) * p.unit);
+}
+
+/// Copies one depth slice x [H,W,C] into the ring: row r of the ring is row r - top of x.
 inline void direct_slice(const DirectPlan& p, const float* x, int64_t H, int64_t W, int64_t C, int64_t top,
                          int64_t left, int64_t rows, int64_t width, float* to) {
   for (int64_t c = 0; c < C; c += 8)
-    for (int64_t r = 0; r < rows; ++r, to += width * p.unit) {
-      const int64_t have = C - c < 8 ? C - c : 8;
-      const int64_t a = r - top, b = a + p.half;
-      const float* xa = a >= 0 && a < H ? x + a * W * C + c : nullptr;
-      const int64_t right = left + W < width ? left + W : width;
-      zero_floats(to, left * p.unit);
-#if VOXGRAD_LANES == 16
-      const float* xb = b >= 0 && b < H ? x + b * W * C + c : nullptr;
-      if (p.pair)
-        direct_copy_pair(to + left * 16, xa, xb, C, have, right - left);
-      else
-#endif
-        direct_copy_row(to + left * 8, xa, C, have, right - left);
-      zero_floats(to + right * p.unit, (width - right) * p.unit);
-      (void)b;
-    }
+    for (int64_t r = 0; r < rows; ++r, to += width * p.unit)
+      direct_row(p, x, H, W, C, c, r - top, left, width, to);
 }
 
 template <bool pair>

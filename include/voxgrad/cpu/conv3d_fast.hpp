@@ -2,7 +2,7 @@
 #pragma once
 // The float convolutions: which kernel takes a problem, and the calls of the direct kernels.
 // Scratch of the caller: slot 0 weights, slot 1 sums; of each thread: slot 2 ring, 3 gradient slice, 4 plain
-// slice or weights.
+// row or weights.
 
 #include "voxgrad/cpu/conv3d_winograd.hpp"
 #include "voxgrad/kernels/conv_method.hpp"
@@ -88,7 +88,7 @@ inline void conv_winograd(const WinogradPlan& p, bool adjoint, const float* in, 
   const auto run = by_isa(scalar::winograd_run, avx2::winograd_run, avx512::winograd_run);
   const double flop = 6.0 * double(p.kernel[0] * p.kernel[1] * p.out[1] * p.out[2]) * double(p.Ci * p.Co);
   parallel_for(p.N * p.out[0], conv_grain(flop), [&](int64_t begin, int64_t end) {
-    run(p, in, packed, packed_bias, out, begin, end, float_scratch(4, p.plain_slice()),
+    run(p, in, packed, packed_bias, out, begin, end, float_scratch(4, p.padded() * p.unit),
         float_scratch(2, p.kernel[0] * p.ring_slice()));
   });
 }
@@ -115,7 +115,7 @@ inline void conv_winograd_weight(WinogradPlan p, const float* x, const float* dy
   parallel_for(chunks.count, 1, [&](int64_t begin, int64_t end) {
     float* ring = float_scratch(2, p.kernel[0] * p.ring_slice());
     float* gradient = float_scratch(3, 6 * p.blocks() * p.tiles() * (p.in_rows() + 2) * p.vector_lanes);
-    float* plain = float_scratch(4, p.plain_slice());
+    float* plain = float_scratch(4, p.padded() * p.unit);
     for (int64_t c = begin; c < end; ++c)
       run(p, x, dy, c * chunks.length, std::min(chunks.slices, (c + 1) * chunks.length), plain, ring,
           gradient, S + c * size);

@@ -17,7 +17,6 @@ struct WinogradPlan : DirectPlan {
   int64_t tiles() const { return (out[2] + 3) / 4; }
   int64_t groups() const { return (tiles() + group - 1) / group; }
   int64_t padded() const { return groups() * group * 4 + 2; }  ///< points of a row before the transform
-  int64_t plain_slice() const { return channel_blocks() * in_rows() * padded() * unit; }
   int64_t group_size() const { return in_rows() * group * unit; }
   int64_t position_size() const { return channel_blocks() * groups() * group_size(); }
   int64_t ring_slice() const { return 6 * position_size(); }

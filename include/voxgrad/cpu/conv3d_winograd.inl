@@ -25,40 +25,41 @@ template <class U>
   y[5] = x[3];
 }
 
-/// Slice of direct_slice's form, `padded` points a row, to the ring's; U is a register of `unit` floats or a
-/// part.
+/// A row of 8 channels, `padded` points, to its six positions; U is a register of `unit` floats or a part.
 template <class U, class Memory>
-[[gnu::always_inline]] inline void winograd_slice(const WinogradPlan& p, const float* plain, float* to) {
+[[gnu::always_inline]] inline void winograd_row(const WinogradPlan& p, const float* plain, float* to) {
   constexpr int64_t part = sizeof(U) / sizeof(float);
-  const int64_t rows = p.in_rows(), groups = p.groups(), group = p.group, unit = p.unit,
-                row = p.padded() * unit;
+  const int64_t groups = p.groups(), group = p.group, unit = p.unit, next = p.group_size() - group * unit;
   const int64_t position = p.position_size();
-  for (int64_t c8 = 0; c8 < p.channel_blocks(); ++c8, plain += rows * row)
-    for (int64_t g = 0; g < groups; ++g)
-      for (int64_t r = 0; r < rows; ++r) {
-        const float* from = plain + r * row + g * group * 4 * unit;
-        for (int64_t t = 0; t < group; ++t, from += 4 * unit, to += unit)
-          for (int64_t i = 0; i < unit; i += part) {
-            U x[6], y[6];
+  for (int64_t g = 0; g < groups; ++g, to += next)
+    for (int64_t t = 0; t < group; ++t, plain += 4 * unit, to += unit)
+      for (int64_t i = 0; i < unit; i += part) {
+        U x[6], y[6];
 #pragma GCC unroll 6
-            for (int j = 0; j < 6; ++j) x[j] = *reinterpret_cast<const Memory*>(from + j * unit + i);
-            winograd_input(x, y);
+        for (int j = 0; j < 6; ++j) x[j] = *reinterpret_cast<const Memory*>(plain + j * unit + i);
+        winograd_input(x, y);
 #pragma GCC unroll 6
-            for (int j = 0; j < 6; ++j) *reinterpret_cast<Memory*>(to + j * position + i) = y[j];
-          }
+        for (int j = 0; j < 6; ++j) *reinterpret_cast<Memory*>(to + j * position + i) = y[j];
       }
 }
 
-/// Packs slice id of sample n and transforms it into its place in the ring.
+/// Brings slice id of sample n into the ring, row by row: `plain` holds one row before its transform.
 inline void winograd_bring(const WinogradPlan& p, const float* in, int64_t n, int64_t id, float* plain,
                            float* ring) {
-  direct_slice(p, in + (n * p.in[0] + id) * p.in[1] * p.in[2] * p.Ci, p.in[1], p.in[2], p.Ci, p.pad[1],
-               p.pad[2], p.in_rows(), p.padded(), plain);
-  float* to = ring + id % p.kernel[0] * p.ring_slice();
+  const float* x = in + (n * p.in[0] + id) * p.in[1] * p.in[2] * p.Ci;
+  for (int64_t c = 0; c < p.channel_blocks(); ++c) {
+    float* to = ring + id % p.kernel[0] * p.ring_slice() + c * p.groups() * p.group_size();
+    for (int64_t r = 0; r < p.in_rows(); ++r, to += p.group * p.unit) {
+      direct_row(p, x, p.in[1], p.in[2], p.Ci, c * 8, r - p.pad[1], p.pad[2], p.padded(), plain);
 #if VOXGRAD_LANES == 16
-  if (!p.pair) return winograd_slice<Half, HalfMemory>(p, plain, to);
+      if (!p.pair) {
+        winograd_row<Half, HalfMemory>(p, plain, to);
+        continue;
+      }
 #endif
-  winograd_slice<Vec, VecMemory>(p, plain, to);
+      winograd_row<Vec, VecMemory>(p, plain, to);
+    }
+  }
 }
 
 /// Weights of direct_weights' order (block of output channels `b`) to [position][kD][ci][kH][lanes].
@@ -151,7 +152,7 @@ template <bool pair>
   (void)y_b;
 }
 
-/// Output slices [begin, end) of N x oD; `plain` holds one slice before its transform.
+/// Output slices [begin, end) of N x oD; `plain` holds one row before its transform.
 template <bool pair, int NV, int R, int T>
 void winograd_slices(const WinogradPlan& p, const float* in, const float* w, const float* bias, float* out,
                      int64_t begin, int64_t end, float* plain, float* ring) {
