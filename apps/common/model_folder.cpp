@@ -113,9 +113,14 @@ bool ModelFolder::has_weights() const { return exists(weights_file()); }
 bool ModelFolder::has_checkpoint() const { return exists(checkpoint_file()); }
 
 Config ModelFolder::config() const {
-  Config config;
-  config.read_file(config_file());
-  return config;
+  try {
+    Config config;
+    config.read_file(config_file());
+    train_config(config);  // keys that do not go together
+    return config;
+  } catch (const UsageError& e) {  // nobody typed this: a file of the model is damaged
+    throw FileError(e.what());
+  }
 }
 
 std::unique_ptr<models::UNet3d> ModelFolder::network(bool latest) const {

@@ -55,7 +55,11 @@ struct Opener {
                      "' lists no crops for this fold.");
     return std::make_shared<data::Hdf5Crops>(fold(name), samples, options);
   }
-  bool has_fold(const std::string& name) const { return io::H5File(path).is_group("/" + name); }
+  /// Whether some training movies stand in for a validation fold: the data has none, and no other was asked for.
+  bool sets_movies_aside() const {
+    const TrainingConfig& t = config.training;
+    return t.train_folds.size() == 1 && t.valid_folds == TrainingConfig().valid_folds && !io::H5File(path).is_group("/" + t.valid_folds[0]);
+  }
 };
 
 /// Sets a share of a fold's movies aside: by movie, never by crop, chosen by the seed.
@@ -113,8 +117,7 @@ TrainingData open_training_data(const std::string& path, const TrainConfig& conf
     train.push_back(open.listed(t.train_folds[0], samples.train));
     valid.push_back(open.listed(t.valid_folds[0], samples.valid));
     data.summary = text("samples '", samples_key(t), "' of ", t.samples_path);
-  } else if (const bool held_out = std::any_of(t.valid_folds.begin(), t.valid_folds.end(), [&](auto& f) { return open.has_fold(f); });
-             held_out || t.train_folds.size() != 1) {
+  } else if (!open.sets_movies_aside()) {
     for (const std::string& f : t.train_folds) train.push_back(open.all(f));
     for (const std::string& f : t.valid_folds) valid.push_back(open.all(f));
     data.summary = "all events";
@@ -136,7 +139,7 @@ std::shared_ptr<const data::CropSource> open_validation_crops(const std::string&
   const TrainingConfig& t = config.training;
   if (is_folder(path)) return open_pairs(path, config, cache_bytes).valid;
   const Opener open{path, config, {t.crop_size, cache_bytes}};
-  if (!open.has_fold(t.valid_folds[0]) && t.train_folds.size() == 1) {
+  if (open.sets_movies_aside()) {
     const auto fold = open.fold(t.train_folds[0]);
     return open.listed(t.train_folds[0], split_movies(*fold, t.valid_proportion, config.seed).second);
   }
