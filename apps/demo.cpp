@@ -82,7 +82,7 @@ int run_demo(const Arguments& a, Session& session) {
   SimulatedSetPlan plan;
   plan.movie.seed = session.seed().value_or(42);
   plan.movie.extent = quick ? data::Extent3{64, 96, 96} : data::Extent3{128, 160, 160};
-  plan.movie.event_rate = 6;
+  plan.movie.event_rate = quick ? 24 : 6;  // small movies with enough events to choose thresholds from
   plan.train = quick ? 2 : 8;
   plan.valid = quick ? 1 : 2;
   plan.test = quick ? 1 : 2;

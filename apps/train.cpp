@@ -118,13 +118,13 @@ int run_train(const Arguments& a, Session& session) {
   make_folders(named);
   if (!resuming) clear_model(named);
   session.keep_log(named + "/train.log");
-  write_file(folder.config_file(), full.yaml(false));  // a resumed run may have more steps now
   Trainer trainer(config, *net, data.train, data.valid, folder, session);
   if (resuming) {
     trainer.resume();
     session.note(text("resuming at step ", trainer.step()));
     if (trainer.step() >= config.training.num_steps) session.note("all steps are done already; raise --steps to go on.");
   }
+  write_file(folder.config_file(), full.yaml(false));  // not before a resume was accepted, which may have more steps now
   trainer.run();
   session.print(folder.path());
   session.result("model", folder.path());
