@@ -73,9 +73,10 @@ bool halve_largest(Extent3& tile, int64_t multiple, int64_t halo) {
 }  // namespace
 
 uint64_t tile_memory(const models::UNet3dOptions& net, const Extent3& tile) {
-  // At the last stage skip, upsampled, both joined and one output are alive: 5 widths; deeper skips add a third at most,
-  // the buffer cache rounds up by a quarter at most.
-  const double per_voxel = 4.0 * double(net.width) * 5.4 * 1.25;
+  // Alive at once in the last stage, in buffers of its width: skip, upsampled, both joined (2), and input, convolution and norm
+  // of a block (3); with what the deeper stages leave in the buffer cache 9.6 (measured; a test holds it to that). The cache
+  // rounds up by a quarter at most.
+  const double per_voxel = 4.0 * double(net.width) * 9.7 * 1.25;
   return uint64_t(per_voxel * double(data::voxel_count(tile)));
 }
 
@@ -85,26 +86,32 @@ PredictPlan plan_prediction(const models::UNet3d& net, const Extent3& movie, con
   for (int64_t e : tile)
     check<UsageError>(e > 0 && e % multiple == 0, "a tile of ", tile[0], "x", tile[1], "x", tile[2],
                       " does not fit this network: extents must be multiples of ", multiple, ".");
-  const uint64_t weights = uint64_t(64) << 20;  // program, libraries and weights
-  const auto needed = [&](int64_t batch) { return weights + frame_memory(movie, tile[0]) + uint64_t(batch) * tile_memory(net.options(), tile); };
+  if (o.fast)
+    for (size_t a = 0; a < 3; ++a) tile[a] = std::min(tile[a], (movie[a] + 2 * o.halo + multiple - 1) / multiple * multiple);
+  const uint64_t program = uint64_t(96) << 20;  // with libraries and weights
+  const auto needed = [&](int64_t batch) { return program + frame_memory(movie, tile[0]) + uint64_t(batch) * tile_memory(net.options(), tile); };
   int64_t batch = o.batch > 0 ? o.batch : o.batch_statistics ? 128 : 4;
+  std::string note;
   if (o.memory > 0) {
     const Extent3 wanted = tile;
     if (!o.batch_statistics && o.batch == 0)
       while (batch > 1 && needed(batch) > o.memory) --batch;
+    const std::string too_much = fmt::format("needs {:.1f} GB for {}tiles of {}x{}x{}, --memory allows {:.1f} GB", double(needed(batch)) / 1e9,
+                                             batch > 1 ? fmt::format("{} ", batch) : "", tile[0], tile[1], tile[2], double(o.memory) / 1e9);
     while (o.fast && needed(batch) > o.memory && halve_largest(tile, multiple, o.halo)) {
     }
-    check<UsageError>(needed(batch) <= o.memory, fmt::format(
-        "needs {:.1f} GB for {} tiles of {}x{}x{} at a time, --memory allows {:.1f} GB. {}", double(needed(batch)) / 1e9, batch,
-        wanted[0], wanted[1], wanted[2], double(o.memory) / 1e9,
-        o.batch_statistics ? "Batch statistics need the whole batch: allow more memory." : "Allow more memory."));
+    check<UsageError>(needed(batch) <= o.memory, too_much,
+                      o.batch_statistics ? ". Batch statistics need the whole batch: allow more memory."
+                      : o.fast           ? " and smaller ones do not fit either. Allow more memory."
+                                         : ". Allow more memory.");
+    if (tile != wanted) note = fmt::format("{}. Using tiles of {}x{}x{} instead; ", too_much, tile[0], tile[1], tile[2]);
   }
   data::TilePlan tiles = o.fast ? data::fast_plan(movie, tile, o.halo, 0, multiple)
                                 : data::sliding_plan(movie, o.window, o.window / 2, o.batch_statistics);
   batch = std::min(batch, tiles.size());
   tile = tiles.tile();
   const uint64_t memory = needed(batch);
-  std::string summary = fmt::format("{} tiles of {}x{}x{}, {} at a time, {:.1f} voxels computed per voxel of the movie, about {:.1f} GB",
+  std::string summary = note + fmt::format("{} tiles of {}x{}x{}, {} at a time, {:.1f} voxels computed per voxel of the movie, about {:.1f} GB",
                                     tiles.size(), tile[0], tile[1], tile[2], batch, data::work_factor(tiles), double(memory) / 1e9);
   return {std::move(tiles), batch, memory, std::move(summary)};
 }

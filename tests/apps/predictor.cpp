@@ -298,7 +298,7 @@ TEST_CASE("predict: the memory limit shrinks the batch, then the tile; what cann
   }
   o.memory = base + tile - 1;
   CHECK(message_of<UsageError>([&] { plan_prediction(*net, movie, o); }) ==
-        "needs 0.2 GB for 1 tiles of 64x64x64 at a time, --memory allows 0.2 GB. Allow more memory.");
+        "needs 0.3 GB for tiles of 64x64x64, --memory allows 0.3 GB. Allow more memory.");
   o.batch_statistics = true;
   o.memory = base + 100 * tile;
   CHECK(message_of<UsageError>([&] { plan_prediction(*net, movie, o); }).find("Batch statistics need the whole batch: allow more memory.") !=
@@ -321,4 +321,46 @@ TEST_CASE("predict: tiles that the network cannot halve are refused") {
   o.window = 18;
   CHECK(message_of<UsageError>([&] { plan_prediction(*net, {20, 20, 20}, o); }) ==
         "a tile of 18x18x18 does not fit this network: extents must be multiples of 4.");
+}
+
+TEST_CASE("predict: the estimate of a tile's memory is not below what the network takes, nor far above") {
+  for (const auto& [layers, width] : {std::pair<int64_t, int64_t>{5, 8}, {2, 4}, {3, 16}}) {
+    models::UNet3dOptions net_options;
+    net_options.layers = layers;
+    net_options.width = width;
+    models::UNet3d net(net_options);
+    for (const Extent3& tile : {Extent3{64, 64, 64}, Extent3{32, 96, 64}}) {
+      const Movie m = noise(tile);
+      PredictOptions o;
+      o.fast = true;
+      o.tile = tile;
+      o.halo = 0;  // one tile, the whole movie
+      CpuMemory& memory = CpuMemory::instance();
+      memory.trim();
+      run(net, m, o);
+      const double used = double(memory.cached_bytes()), estimate = double(tile_memory(net_options, tile));
+      INFO(layers << " stages of width " << width << ", " << tile[0] << "x" << tile[1] << "x" << tile[2] << ": " << used / estimate);
+      CHECK(used <= estimate);
+      CHECK(used > 0.5 * estimate);
+    }
+  }
+}
+
+TEST_CASE("predict: a short movie is not charged for the tiles of a long one") {
+  const auto net = small_network();
+  PredictOptions o;
+  o.fast = true;
+  const PredictPlan unlimited = plan_prediction(*net, {10, 40, 40}, o);
+  REQUIRE(unlimited.tiles.tile() == Extent3{44, 72, 72});
+  o.memory = unlimited.memory;
+  CHECK(plan_prediction(*net, {10, 40, 40}, o).tiles.tile() == Extent3{44, 72, 72});
+  const PredictPlan less = [&] {
+    PredictOptions tight = o;
+    tight.memory = unlimited.memory - 1;
+    return plan_prediction(*net, {10, 40, 40}, tight);
+  }();
+  CHECK(data::voxel_count(less.tiles.tile()) < 44 * 72 * 72);
+  CHECK(less.summary.find("needs ") == 0);  // and it says so
+  CHECK(less.summary.find(" for tiles of 44x72x72, --memory allows ") != std::string::npos);
+  CHECK(less.summary.find(" instead; ") != std::string::npos);
 }
