@@ -3,6 +3,7 @@
 // The 3-D U-Net of the published pipeline, for any depth, width and kernel. Names of parameters are the published ones.
 
 #include <memory>
+#include <utility>
 
 #include "voxgrad/nn/layers.hpp"
 #include "voxgrad/ops/concat.hpp"
@@ -31,12 +32,19 @@ class ConvBlock : public nn::Module {
     child(batch_norm ? "convs.3" : "convs.2", conv2_);
     if (batch_norm) child("convs.4", *(norm2_ = std::make_unique<nn::BatchNorm>(out, slope)));
   }
-  Tensor operator()(const Tensor& x) {
-    const Tensor a = norm1_ ? (*norm1_)(conv1_(x)) : leaky_relu(conv1_(x), slope_);
-    return norm2_ ? (*norm2_)(conv2_(a)) : leaky_relu(conv2_(a), slope_);
+  /// Takes x by value and lets go of every tensor as soon as it is used: without a tape that halves the memory.
+  Tensor operator()(Tensor x) {
+    x = conv1_(x);
+    x = activated(x, norm1_);
+    x = conv2_(x);
+    return activated(x, norm2_);
   }
 
  private:
+  Tensor activated(const Tensor& x, const std::unique_ptr<nn::BatchNorm>& norm) const {
+    return norm ? (*norm)(x) : leaky_relu(x, slope_);
+  }
+
   double slope_;
   nn::Conv3d conv1_, conv2_;
   std::unique_ptr<nn::BatchNorm> norm1_, norm2_;
@@ -71,7 +79,12 @@ class UpBlock : public nn::Module {
     child("upconv", upconv_);
     inline_child(block_);
   }
-  Tensor operator()(const Tensor& x, const Tensor& skip) { return block_(concat({skip, upconv_(x)})); }
+  Tensor operator()(Tensor x, Tensor skip) {
+    x = upconv_(x);
+    Tensor joined = concat({skip, x});
+    skip = x = Tensor();
+    return block_(std::move(joined));
+  }
 
  private:
   nn::ConvTranspose3d upconv_;
@@ -119,8 +132,9 @@ class UNet3d : public nn::Module {
     }
     x = (*bottleneck_)(x);
     for (auto& stage : up_) {
-      x = (*stage)(x, skips.back());
+      Tensor skip = std::move(skips.back());
       skips.pop_back();
+      x = (*stage)(std::move(x), std::move(skip));
     }
     return (*head_)(x);
   }
