@@ -160,6 +160,8 @@ TEST_CASE("fast tiles: weights add up to one, each voxel far enough inside, blen
 TEST_CASE("fast tiles shrink for small movies and cost less than the published windows") {
   CHECK(data::fast_plan({5, 20, 600}, {64, 128, 128}, 16).tile() == Extent3{64, 64, 128});
   CHECK(data::fast_plan({20, 20, 20}, {128, 128, 128}, 16).size() == 1);
+  // Two tiles of 96 hold 128 positions with their context; two of 128 would compute a third more.
+  CHECK(data::fast_plan({20, 128, 160}, {128, 128, 128}, 16).tile() == Extent3{64, 96, 128});
   CHECK(data::work_factor(data::fast_plan({600, 512, 512}, {128, 128, 128}, 16)) ==
         Approx(3.36));  // 9.63 as published
 }

@@ -109,13 +109,26 @@ inline TilePlan sliding_plan(const Extent3& movie, int64_t window = 64, int64_t 
   return TilePlan(movie, {window, window, window}, std::move(axes));
 }
 
+/// Tiles that hold an axis of n positions with `halo` of context on each side.
+inline int64_t tile_count(int64_t n, int64_t tile, int64_t halo) {
+  const int64_t reach = n + 2 * halo - tile, stride = tile - 2 * halo;
+  return reach <= 0 ? 1 : (reach + stride - 1) / stride + 1;
+}
+
+/// The multiple up to `largest` with which the fewest positions are computed; of equal ones the largest.
+inline int64_t cheapest_tile(int64_t n, int64_t largest, int64_t halo, int64_t multiple) {
+  int64_t best = largest;
+  for (int64_t tile = largest - multiple; tile > 2 * halo; tile -= multiple)
+    if (tile * tile_count(n, tile, halo) < best * tile_count(n, best, halo)) best = tile;
+  return best;
+}
+
 /// One axis of a fast plan: the fewest tiles such that every voxel is at least `halo` inside one of them (in
 /// mirrored padding at the movie's ends), spread evenly. Neighbours meet in the middle of their overlap,
 /// where the weight passes linearly from one to the other over `blend` positions; 0 takes each voxel from one
 /// tile.
 inline std::vector<TileSpan> fast_axis(int64_t n, int64_t tile, int64_t halo, int64_t blend) {
-  const int64_t reach = n + 2 * halo - tile, stride = tile - 2 * halo;
-  const int64_t count = reach <= 0 ? 1 : (reach + stride - 1) / stride + 1;
+  const int64_t reach = n + 2 * halo - tile, count = tile_count(n, tile, halo);
   std::vector<TileSpan> spans(static_cast<size_t>(count));
   for (int64_t i = 0; i < count; ++i)
     spans[size_t(i)].start = -halo + (count == 1 ? 0 : reach * i / (count - 1));
@@ -144,7 +157,7 @@ inline std::vector<TileSpan> fast_axis(int64_t n, int64_t tile, int64_t halo, in
 
 /// A plan with larger tiles that overlap by twice `halo`: fewer network voxels per movie voxel than the
 /// published plan, results that differ slightly. Extents of `tile` are multiples of `multiple` (what the
-/// network's pooling asks) and shrink to the smallest such multiple that holds a short axis with its halo.
+/// network's pooling asks); each may shrink to a smaller multiple that computes fewer positions on its axis.
 /// Errors: UsageError for extents that are no multiples, or a halo that leaves no centre.
 inline TilePlan fast_plan(const Extent3& movie, Extent3 tile = {64, 128, 128}, int64_t halo = 16,
                           int64_t blend = 0, int64_t multiple = 32) {
@@ -159,8 +172,7 @@ inline TilePlan fast_plan(const Extent3& movie, Extent3 tile = {64, 128, 128}, i
     // A wider ramp would reach past the end of a tile, and the weights would not add up to one.
     check<UsageError>(blend >= 0 && blend <= 2 * halo, "tiles: blending over ", blend,
                       " voxels needs an overlap of at least half that on each side, not ", halo);
-    const int64_t needed = (movie[a] + 2 * halo + multiple - 1) / multiple * multiple;
-    tile[a] = std::min(tile[a], needed);
+    tile[a] = cheapest_tile(movie[a], tile[a], halo, multiple);
     axes[a] = fast_axis(movie[a], tile[a], halo, blend);
   }
   return TilePlan(movie, tile, std::move(axes));
