@@ -359,7 +359,7 @@ TEST_CASE("TIFF: what is not a movie is refused in words", "[tiff]") {
   const std::string path = folder / "x.tif";
   PageStyle style;
   make_tiff(path, style, 1);
-  CHECK(refusal(path) == path + ": this is a single frame of 10x7, but a movie [T,H,W] is needed. If the file is one of a sequence, give the folder and --sequence.");
+  CHECK(refusal(path) == path + ": this is a single frame of 7x10, but a movie [T,H,W] is needed. If the file is one of a sequence, give the folder and --sequence.");
   TiffOptions single;
   single.allow_single = true;
   CHECK(TiffMovie(path, single).extent() == data::Extent3{1, 7, 10});

@@ -234,7 +234,7 @@ class TiffMovie {
   void refuse_single() const {
     const int64_t channels = info_.axes.empty() ? info_.layout.samples : info_.axes[0].size;
     const std::string what = info_.axes.empty()
-        ? text("this is a single frame of ", info_.layout.width, "x", info_.layout.height, channels > 1 ? text(" with ", channels, " samples per pixel") : "")
+        ? text("this is a single frame of ", info_.layout.height, "x", info_.layout.width, channels > 1 ? text(" with ", channels, " samples per pixel") : "")
         : text("this is a single frame with ", channels, " channels (", info_.evidence, ")");
     throw FileError(text(info_.path, ": ", what, ", but a movie [T,H,W] is needed. ", info_.axes.empty()
         ? "If the file is one of a sequence, give the folder and --sequence."
