@@ -79,7 +79,14 @@ MovieSummary predict_one(const Job& job, const Input& input, const std::string& 
   progress->finish();
   const double seconds = progress->seconds();
   finder.finish(job.outputs.min_size);
-  MovieSummary summary = outputs.finish(finder, [&](int64_t t, float* out) { movie.read(t, t + 1, out); });
+  auto writing = session.stage("write", (job.outputs.overlay ? 2 : 1) * extent[0], "frames");
+  int64_t passed = 0;
+  MovieSummary summary = outputs.finish(finder, [&](int64_t t, float* out) {
+    movie.read(t, t + 1, out);
+    session.check_stop();
+    writing->update(++passed);
+  });
+  writing->finish();
   summary.seconds = seconds;
   summary.voxels_per_second = double(data::voxel_count(extent)) / seconds;
   for (const std::string& file : summary.files) session.print(file);
@@ -198,7 +205,7 @@ Command make_predict() {
                            {"--objective", "segmentation|detection", "segmentation", "which of the model's thresholds to use", "Model"},
                            {"--mode", "reference|fast", "reference", "published windows (8 per voxel), or larger tiles", "Model"},
                            {"--batch-norm", "running|batch", "running", "statistics of the training, or of each batch of 128 windows as published", "Model"},
-                           {"--batch-size", "N", "", "tiles per step (default: what memory allows, at most 4; 128 with batch statistics)", "Model"},
+                           {"--batch-size", "N", "", "tiles per step (default: up to 4, as size and memory allow; 128 with batch statistics)", "Model"},
                            {"--axes", "ORDER", "", "order of the planes when the file does not say, for example TYX", "Data"},
                            {"--channel", "N", "", "channel of a file with several, from 1", "Data"},
                            {"--sequence", "", "", "the inputs are folders of single frames", "Data"},

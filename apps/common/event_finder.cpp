@@ -3,6 +3,14 @@
 
 namespace voxgrad::app {
 
+namespace {
+bool within(const metrics::Box& box, const metrics::Point& at) {
+  for (size_t a = 0; a < 3; ++a)
+    if (!(at[a] >= double(box.begin[a]) && at[a] <= double(box.end[a] - 1))) return false;
+  return true;
+}
+}  // namespace
+
 EventFinder::EventFinder(int64_t height, int64_t width, float threshold)
     : height_(height), width_(width), threshold_(threshold), labeler_(height, width), mask_(size_t(height * width)),
       provisional_(size_t(height * width)) {}
@@ -31,6 +39,10 @@ void EventFinder::finish(const metrics::Extent3& minimum) {
     kept[events_[i].label] = uint32_t(i) + 1;
     events_[i].label = uint32_t(i) + 1;
   }
+  // Preprocessed movies are negative in places. Weights that nearly cancel put the weighted centroid outside the event,
+  // even outside the movie: nobody could find it there.
+  for (metrics::Region& r : events_)
+    if (!within(r.box, r.weighted_centroid)) r.weighted_centroid = r.centroid;
   metrics::set_neighbours(events_);
   for (auto& frame : runs_) {
     for (Run& r : frame) r.label = kept[map[r.label]];

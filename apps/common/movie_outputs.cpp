@@ -4,7 +4,9 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <cstdio>
 #include <limits>
+#include <memory>
 #include <optional>
 
 #include "files.hpp"
@@ -40,7 +42,7 @@ MovieOutputs::MovieOutputs(const std::string& stem, const data::Extent3& extent,
   const size_t slash = stem.find_last_of('/');
   if (slash != std::string::npos) make_folders(stem.substr(0, slash));
   const uint64_t voxels = uint64_t(data::voxel_count(extent));
-  check_space(slash == std::string::npos ? "." : stem.substr(0, slash), voxels * (options.probability ? 4 : 0) + voxels * (options.labels ? 2 : 0));
+  check_space(slash == std::string::npos ? "." : stem.substr(0, slash), voxels * uint64_t((options.probability ? 4 : 0) + (options.labels ? 2 : 0) + (options.overlay ? 4 : 0)));
   std::remove((stem + "_events.csv").c_str());  // a movie without its event table counts as unfinished
   if (options.probability)
     parts_->probability.emplace(stem + "_prediction.tif", extent, io::SampleType::f32, parts_->tiff(0, 1));
@@ -68,6 +70,40 @@ struct GreyScale {
     const float scale = fits() ? 1 : 65535 / std::max(high - low, 1e-30f), offset = fits() ? 0 : low;
     for (size_t i = 0; i < frame.size(); ++i) out[i] = uint16_t(std::clamp((frame[i] - offset) * scale + 0.5f, 0.0f, 65535.0f));
   }
+};
+
+/// Intensity and dF/F of every event and frame, written event by event: the table of a long movie has gigabytes.
+class TraceTable {
+ public:
+  TraceTable(const std::string& path, double seconds) : path_(path), seconds_(seconds), atomic_(path) {
+    file_.reset(std::fopen(atomic_.temporary().c_str(), "wb"));
+    check<FileError>(file_ != nullptr, path, ": cannot be written.");
+    put("label,frame,time_s,mean,dff\n");
+  }
+  void add(uint32_t label, const std::vector<double>& trace, const std::vector<double>& dff) {
+    std::string rows;
+    for (size_t t = 0; t < trace.size(); ++t)
+      rows += csv_line({std::to_string(label), std::to_string(t), seconds_ > 0 ? csv_number(double(t) * seconds_) : "",
+                        csv_number(trace[t]), csv_number(dff[t])});
+    put(rows);
+  }
+  void close() {
+    check<FileError>(std::fclose(file_.release()) == 0, path_, ": could not be written (disk full?).");
+    atomic_.commit();
+  }
+
+ private:
+  struct Close {
+    void operator()(std::FILE* f) const { std::fclose(f); }
+  };
+  void put(const std::string& text) {
+    check<FileError>(std::fwrite(text.data(), 1, text.size(), file_.get()) == text.size(), path_, ": could not be written (disk full?).");
+  }
+
+  std::string path_;
+  double seconds_;
+  AtomicFile atomic_;
+  std::unique_ptr<std::FILE, Close> file_;
 };
 
 /// 65535 on the rim of every event, 0 elsewhere.
@@ -114,10 +150,7 @@ MovieSummary MovieOutputs::finish(const EventFinder& finder, const std::function
   }
   Projections projections(p.extent);
   RoiArchive rois;
-  std::vector<metrics::Point> positions = metrics::centroids(events);
-  for (metrics::Point& at : positions)  // a weighted centroid may leave the frame where the movie is negative
-    for (size_t a = 0; a < 3; ++a) at[a] = std::clamp(at[a], 0.0, double(p.extent[a] - 1));
-  metrics::EventTraces traces(positions, height, width);
+  metrics::EventTraces traces(metrics::centroids(events), height, width);
   std::vector<uint32_t> ids(frame.size());
   std::vector<uint16_t> plane(frame.size());
   for (int64_t t = 0; t < p.extent[0]; ++t) {
@@ -149,17 +182,15 @@ MovieSummary MovieOutputs::finish(const EventFinder& finder, const std::function
     add({p.stem + "_preview.png"});
   }
   std::vector<double> peaks;
-  std::string rows = "label,frame,time_s,mean,dff\n";
+  std::optional<TraceTable> table;
+  if (p.options.traces) table.emplace(p.stem + "_traces.csv", p.spacing.seconds);
   for (size_t e = 0; e < events.size(); ++e) {
-    const std::vector<double>& trace = traces.traces()[e];
-    const std::vector<double> dff = metrics::delta_f_over_f(trace);
+    const std::vector<double> dff = metrics::delta_f_over_f(traces.traces()[e]);
     peaks.push_back(metrics::dff_max(dff, events[e].box));
-    for (size_t t = 0; p.options.traces && t < trace.size(); ++t)
-      rows += csv_line({std::to_string(events[e].label), std::to_string(t), p.spacing.seconds > 0 ? csv_number(double(t) * p.spacing.seconds) : "",
-                        csv_number(trace[t]), csv_number(dff[t])});
+    if (table) table->add(events[e].label, traces.traces()[e], dff);
   }
-  if (p.options.traces) {
-    write_file(p.stem + "_traces.csv", rows);
+  if (table) {
+    table->close();
     add({p.stem + "_traces.csv"});
   }
   write_file(p.stem + "_events.csv", events_csv(events, p.spacing, peaks));

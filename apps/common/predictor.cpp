@@ -55,9 +55,27 @@ class BatchNormMode {
   std::vector<std::pair<Tensor*, Tensor>> saved_;
 };
 
-/// Movie frames alive at once: those that tiles read and those not final yet, both at most a tile deep.
+/// Movie frames alive at once: those that tiles read and those not final yet, both at most a tile deep; and the preview's
+/// projection along y.
 uint64_t frame_memory(const Extent3& movie, int64_t depth) {
-  return 2 * uint64_t(std::min(movie[0], depth) + 1) * uint64_t(movie[1] * movie[2]) * sizeof(float);
+  const uint64_t frames = 2 * uint64_t(std::min(movie[0], depth) + 1) * uint64_t(movie[1] * movie[2]);
+  return sizeof(float) * (frames + 3 * uint64_t(movie[0] * movie[2]));
+}
+
+/// Program and libraries; the weights and, for wide layers, a transformed copy.
+uint64_t fixed_memory(models::UNet3d& net) {
+  uint64_t weights = 0;
+  for (const nn::Named& n : net.state()) weights += uint64_t(n.tensor->size()) * sizeof(float);
+  return (uint64_t(40) << 20) + 2 * weights;
+}
+
+/// Voxels per step that keep two threads busy; more only costs memory.
+constexpr int64_t batch_voxels = 1 << 21;
+
+/// As many steps as with `batch`, but of nearly equal size.
+int64_t even_share(int64_t tiles, int64_t batch) {
+  const int64_t steps = (tiles + batch - 1) / batch;
+  return (tiles + steps - 1) / steps;
 }
 
 bool halve_largest(Extent3& tile, int64_t multiple, int64_t halo) {
@@ -73,24 +91,23 @@ bool halve_largest(Extent3& tile, int64_t multiple, int64_t halo) {
 }  // namespace
 
 uint64_t tile_memory(const models::UNet3dOptions& net, const Extent3& tile) {
-  // Alive at once in the last stage, in buffers of its width: skip, upsampled, both joined (2), and input, convolution and norm
-  // of a block (3); with what the deeper stages leave in the buffer cache 9.6 (measured; a test holds it to that). The cache
-  // rounds up by a quarter at most.
-  const double per_voxel = 4.0 * double(net.width) * 9.7 * 1.25;
+  // Where the last stage joins skip and upsampled, 4 widths are alive. Buffers of the deeper stages wait in the cache, each
+  // stage a quarter of the one before: 5.4 widths, rounded up by a quarter at most. Input and scores come on top.
+  const double per_voxel = 4.0 * (5.5 * 1.25 * double(net.width) + 5);
   return uint64_t(per_voxel * double(data::voxel_count(tile)));
 }
 
-PredictPlan plan_prediction(const models::UNet3d& net, const Extent3& movie, const PredictOptions& o) {
+PredictPlan plan_prediction(models::UNet3d& net, const Extent3& movie, const PredictOptions& o) {
   const int64_t multiple = net.multiple();
   Extent3 tile = o.fast ? o.tile : Extent3{o.window, o.window, o.window};
   for (int64_t e : tile)
     check<UsageError>(e > 0 && e % multiple == 0, "a tile of ", tile[0], "x", tile[1], "x", tile[2],
                       " does not fit this network: extents must be multiples of ", multiple, ".");
   if (o.fast)
-    for (size_t a = 0; a < 3; ++a) tile[a] = std::min(tile[a], (movie[a] + 2 * o.halo + multiple - 1) / multiple * multiple);
-  const uint64_t program = uint64_t(96) << 20;  // with libraries and weights
-  const auto needed = [&](int64_t batch) { return program + frame_memory(movie, tile[0]) + uint64_t(batch) * tile_memory(net.options(), tile); };
-  int64_t batch = o.batch > 0 ? o.batch : o.batch_statistics ? 128 : 4;
+    for (size_t a = 0; a < 3; ++a) tile[a] = data::cheapest_tile(movie[a], tile[a], o.halo, multiple);
+  const uint64_t fixed = fixed_memory(net);
+  const auto needed = [&](int64_t batch) { return fixed + frame_memory(movie, tile[0]) + uint64_t(batch) * tile_memory(net.options(), tile); };
+  int64_t batch = o.batch > 0 ? o.batch : o.batch_statistics ? 128 : std::clamp<int64_t>(batch_voxels / data::voxel_count(tile), 1, 4);
   std::string note;
   if (o.memory > 0) {
     const Extent3 wanted = tile;
@@ -109,6 +126,7 @@ PredictPlan plan_prediction(const models::UNet3d& net, const Extent3& movie, con
   data::TilePlan tiles = o.fast ? data::fast_plan(movie, tile, o.halo, 0, multiple)
                                 : data::sliding_plan(movie, o.window, o.window / 2, o.batch_statistics);
   batch = std::min(batch, tiles.size());
+  if (!o.batch_statistics) batch = even_share(tiles.size(), batch);
   tile = tiles.tile();
   const uint64_t memory = needed(batch);
   std::string summary = note + fmt::format("{} tiles of {}x{}x{}, {} at a time, {:.1f} voxels computed per voxel of the movie, about {:.1f} GB",
@@ -128,6 +146,8 @@ void predict_movie(models::UNet3d& net, const PredictPlan& plan, const PredictOp
   int64_t held_row = -1;
   for (int64_t first = 0; first < tiles.size(); first += plan.batch) {
     const int64_t count = std::min(plan.batch, tiles.size() - first);
+    // Buffers of another size are of no use to these tiles: without this a last, smaller batch would add its own to them.
+    if (first == 0 || count < plan.batch) CpuMemory::instance().trim();
     Tensor input(Shape{count, e[0], e[1], e[2], 1});
     auto in = input.mutable_span<float>();
     for (int64_t i = 0; i < count; ++i) {

@@ -16,7 +16,7 @@ struct PredictOptions {
   int64_t window = 64;            ///< published mode: edge of a window; the step is half of it
   data::Extent3 tile{128, 128, 128};  ///< fast mode: the largest tile
   int64_t halo = 16;              ///< fast mode: voxels of context on each side
-  int64_t batch = 0;              ///< tiles per step; 0: 128 with batch statistics, else what memory allows, at most 4
+  int64_t batch = 0;              ///< tiles per step; 0: 128 with batch statistics, else some 2 million voxels, at most 4 tiles, less where memory asks
   uint64_t memory = 0;            ///< bytes the run may use; 0: no limit
 };
 
@@ -32,7 +32,7 @@ struct PredictPlan {
 };
 
 /// Chooses tile size and batch within the memory limit. UsageError when not even one small tile fits.
-PredictPlan plan_prediction(const models::UNet3d& net, const data::Extent3& movie, const PredictOptions& options);
+PredictPlan plan_prediction(models::UNet3d& net, const data::Extent3& movie, const PredictOptions& options);
 
 /// Frame t of the network's input, [H,W]. Called with rising t, again only for frames near the last one.
 using ReadFrame = std::function<void(int64_t t, float* out)>;

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <cstdio>
 #include <cstdlib>
 
@@ -90,11 +91,16 @@ std::string Progress::line(double now) const {
   if (total_ > 0) out += "/" + count_text(total_);
   out += " " + unit_;
   for (const auto& [key, value] : fields_) out += "  " + key + " " + short_text(value);
-  const double rate = rate_.per_second();
+  // A rate out of the first instants says nothing.
+  const double rate = finished_ || now - begin_ >= 0.5 ? rate_.per_second() : 0;
   char buffer[64];
   if (rate > 0) {
-    std::snprintf(buffer, sizeof buffer, "  %.3g/s", rate);
-    out += buffer;
+    if (rate >= 1000)
+      out += "  " + count_text(std::llround(rate)) + "/s";
+    else {
+      std::snprintf(buffer, sizeof buffer, "  %.3g/s", rate);
+      out += buffer;
+    }
   }
   if (finished_)
     out += "  in " + duration_text(now - begin_);

@@ -81,3 +81,29 @@ TEST_CASE("event finder: nothing above the threshold gives no events and empty l
   finder.labels(1, labels.data());
   CHECK(labels == std::vector<uint16_t>(20, 0));
 }
+
+TEST_CASE("event finder: positions stay inside their events, even where weights nearly cancel") {
+  EventFinder finder(6, 8, 0.5f);
+  for (int t = 0; t < 3; ++t) {
+    std::vector<float> probability(48, 0.0f), intensity(48, 0.0f);
+    for (int y = 1; y < 4; ++y)
+      for (int x = 2; x < 5; ++x) probability[size_t(y * 8 + x)] = 0.9f;
+    intensity[8 + 4] = 1.0f;      // (y 1, x 4) against (y 3, x 2): the weighted centroid would be at y -17, x 22
+    intensity[3 * 8 + 2] = -0.9f;
+    finder.add_frame(probability.data(), intensity.data());
+  }
+  finder.finish();
+  REQUIRE(finder.events().size() == 1);
+  CHECK(finder.events()[0].weighted_centroid == metrics::Point{1, 2, 3});
+}
+
+TEST_CASE("event finder: positions are weighted by intensity where that is sound") {
+  EventFinder finder(3, 3, 0.5f);
+  for (int t = 0; t < 2; ++t) {
+    const std::vector<float> probability(9, 0.9f), intensity = {0, 0, 0, 0, 1, 0, 0, 3, 0};
+    finder.add_frame(probability.data(), intensity.data());
+  }
+  finder.finish();
+  REQUIRE(finder.events().size() == 1);
+  CHECK(finder.events()[0].weighted_centroid == metrics::Point{0.5, 1.75, 1});
+}

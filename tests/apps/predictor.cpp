@@ -364,3 +364,26 @@ TEST_CASE("predict: a short movie is not charged for the tiles of a long one") {
   CHECK(less.summary.find(" for tiles of 44x72x72, --memory allows ") != std::string::npos);
   CHECK(less.summary.find(" instead; ") != std::string::npos);
 }
+
+TEST_CASE("predict: tiles come in steps of nearly equal size") {
+  const auto net = small_network();
+  PredictOptions options;
+  options.window = 16;
+  const auto at_a_time = [&](int64_t wish) {
+    options.batch = wish;
+    return plan_prediction(*net, {8, 8, 20}, options).batch;
+  };
+  CHECK(plan_prediction(*net, {8, 8, 20}, options).tiles.size() == 16);
+  CHECK(at_a_time(5) == 4);  // 4 steps in any case
+  CHECK(at_a_time(7) == 6);
+  CHECK(at_a_time(8) == 8);
+  CHECK(at_a_time(100) == 16);
+}
+
+TEST_CASE("predict: a movie of any length needs the same memory, but for the preview's projection") {
+  models::UNet3d net(models::UNet3dOptions{});
+  PredictOptions o;
+  o.fast = true;
+  const uint64_t once = plan_prediction(net, {600, 512, 512}, o).memory, longer = plan_prediction(net, {60000, 512, 512}, o).memory;
+  CHECK(longer - once == uint64_t(59400) * 512 * 12);  // three values per frame and column
+}
