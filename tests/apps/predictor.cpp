@@ -298,7 +298,7 @@ TEST_CASE("predict: the memory limit shrinks the batch, then the tile; what cann
   }
   o.memory = base + tile - 1;
   CHECK(message_of<UsageError>([&] { plan_prediction(*net, movie, o); }) ==
-        "needs 0.3 GB for tiles of 64x64x64, --memory allows 0.3 GB. Allow more memory.");
+        "needs 0.2 GB for tiles of 64x64x64, --memory allows 0.2 GB. Allow more memory.");
   o.batch_statistics = true;
   o.memory = base + 100 * tile;
   CHECK(message_of<UsageError>([&] { plan_prediction(*net, movie, o); }).find("Batch statistics need the whole batch: allow more memory.") !=
