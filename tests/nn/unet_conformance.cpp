@@ -134,6 +134,6 @@ TEST_CASE("the U-Net in f32 is PyTorch's within rounding, on every instruction s
     INFO(isa);
     // These weights make the deepest gradients ill-conditioned: PyTorch's own f32 gradient of down_convs.4.convs.3 is
     // off by 3e-4; ours by 8e-3, because a convolution here sums its up to 6912 terms in one f32 chain per output.
-    check_conformance(DType::f32, {5e-5, 1e-5, 2e-2, 1e-6});
+    check_conformance(DType::f32, {5e-5, 1e-5, 1e-3, 1e-6});
   });
 }
