@@ -3,6 +3,8 @@
 
 #include <sys/stat.h>
 
+#include <map>
+
 #include <fmt/format.h>
 
 #include "commands.hpp"
@@ -32,6 +34,15 @@ std::string output_stem(const std::string& out, const std::string& relative) {
   const size_t dot = relative.find_last_of('.'), slash = relative.find_last_of('/');
   const bool has_ending = dot != std::string::npos && (slash == std::string::npos || dot > slash);
   return out + "/" + (has_ending ? relative.substr(0, dot) : relative);
+}
+
+void refuse_shared_outputs(const std::string& out, const std::vector<Input>& inputs) {
+  std::map<std::string, std::string> taken;
+  for (const Input& input : inputs) {
+    const auto at = taken.emplace(output_stem(out, input.relative), input.path);
+    check<UsageError>(at.second, at.first->second, " and ", input.path, " would both be written to ", at.first->first,
+                      "_*. Give a folder above them and --recursive, or another --out for one.");
+  }
 }
 
 data::Preprocess measure(io::TiffMovie& movie, Session& session) {
@@ -131,6 +142,7 @@ int run_predict(const Arguments& a, Session& session) {
   } else {
     inputs = expand_inputs(a.inputs(), a.flag("--recursive"), [](const std::string& n) { return has_ending(n, {".tif", ".tiff"}); });
   }
+  refuse_shared_outputs(out, inputs);
   const TrainConfig config = train_config(folder.config());
   const auto net = folder.network(a.flag("--latest"));
   set_threads(session.threads());

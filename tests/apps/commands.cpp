@@ -44,12 +44,12 @@ struct Lab : Scratch {
     INFO(trained.err);
     REQUIRE(trained.code == 0);
   }
-  void write_movie(const std::string& name) const {
+  void write_movie(const std::string& name, int64_t frames = 12) const {
     fs::create_directories(fs::path(file(name)).parent_path());
     Random random(6);
-    io::TiffWriter w(file(name), {12, 20, 18}, io::SampleType::u16);
+    io::TiffWriter w(file(name), {frames, 20, 18}, io::SampleType::u16);
     std::vector<uint16_t> frame(20 * 18);
-    for (int t = 0; t < 12; ++t) {
+    for (int64_t t = 0; t < frames; ++t) {
       for (size_t i = 0; i < frame.size(); ++i) {
         const bool bright = t >= 4 && t < 8 && i / 18 >= 6 && i / 18 < 12 && i % 18 >= 5 && i % 18 < 11;
         frame[i] = uint16_t(200 + random.below(40) + (bright ? 400 : 0));
@@ -409,6 +409,30 @@ TEST_CASE("predict: the published and the fast way work on movies smaller than a
     CHECK(e.code == 0);
     CHECK(io::TiffMovie(lab.file("res/a_prediction.tif")).extent() == data::Extent3{12, 20, 18});
   }
+}
+
+TEST_CASE("predict: two movies of one name are not taken for one") {
+  const Lab lab;
+  lab.write_movie("day1/a.tif");
+  lab.write_movie("day2/a.tif", 13);
+  const Ended both = run(lab.folder(), {"predict", "day1/a.tif", "day2/a.tif", "--model", "model", "--out", "res"});
+  CHECK(both.code == 2);
+  CHECK(has(both.err, "voxgrad predict: day1/a.tif and day2/a.tif would both be written to res/a_*. Give a folder above them and --recursive, or "
+                      "another --out for one.\n"));
+  CHECK_FALSE(fs::exists(lab.file("res")));
+  const Ended above = run(lab.folder(), {"predict", "day1", "day2", "--model", "model", "--out", "res"});
+  CHECK(above.code == 2);  // the structure below each folder is kept, not the folder's name
+}
+
+TEST_CASE("predict: a signal ends it with 128 + its number and nothing half-written") {
+  const Lab lab;
+  lab.write_movie("a.tif", 3000);
+  Child child(lab.folder(), {"predict", "a.tif", "--model", "model", "--out", "res"});
+  REQUIRE(child.until([&] { return fs::exists(lab.file("res")) && !fs::is_empty(lab.file("res")); }));  // a temporary name
+  child.signal(SIGTERM);
+  CHECK(child.wait() == 143);
+  CHECK(has(child.err(), "voxgrad predict: stopped by signal 15.\n"));
+  CHECK(names_in(lab.file("res")).empty());
 }
 
 TEST_CASE("demo --quick: the whole job, with its files") {

@@ -224,6 +224,34 @@ TEST_CASE("trainer: a weights file is no checkpoint") {
         dir.file("checkpoint.safetensors") + ": its metadata lacks 'optimizer_step'. It is not a checkpoint of this program.");
 }
 
+TEST_CASE("trainer: a damaged checkpoint is refused with a reason") {
+  Scratch dir;
+  const TrainConfig c = tiny_config(2);
+  Job(c, dir.folder()).trainer.run();
+  const std::string path = dir.file("checkpoint.safetensors"), good = read_file(path);
+  const auto refusal = [&](const std::string& content) {
+    write_file(path, content);
+    Job job(c, dir.folder());
+    return message_of<FileError>([&] { job.trainer.resume(); });
+  };
+  for (const size_t length : {size_t(0), size_t(7), size_t(500), good.size() / 2, good.size() - 1}) {
+    INFO("cut to " << length);
+    CHECK(refusal(good.substr(0, length)).rfind(path + ": ", 0) == 0);
+  }
+  const auto with = [&](const std::string& from, const std::string& to) {  // of one length, so that the header stays whole
+    std::string bad = good;
+    REQUIRE(from.size() == to.size());
+    REQUIRE(bad.find(from) != std::string::npos);
+    return bad.replace(bad.find(from), from.size(), to);
+  };
+  const std::string not_ours = "'. It is not a checkpoint of this program.";
+  CHECK(refusal(with("\"position\"", "\"Position\"")) == path + ": its metadata lacks 'position" + not_ours);
+  CHECK(refusal(with("\"optimizer_step\":\"2\"", "\"optimizer_step\":\"x\"")) == path + ": its metadata lacks 'optimizer_step" + not_ours);
+  CHECK(refusal(with("optimizer/exp_avg/bottleneck.conv2.bias", "optimizer/exp_avg/bottleneck.conv2.bios")).find(
+            "holds no 'optimizer/exp_avg/bottleneck.conv2.bias'. It cannot be resumed with this optimiser") != std::string::npos);
+  CHECK(refusal(good) == "(nothing thrown)");
+}
+
 TEST_CASE("trainer: validation numbers are those of the definition") {
   TrainConfig c = tiny_config(5);
   c.training.valid_interval = 5;
