@@ -91,7 +91,7 @@ FileIdentity identify_text(std::string_view head, const std::string& path) {
   if (first == '{' || (first == '[' && has_ending(path, {".json"}))) return {FileKind::json, "JSON", ""};
   if (first == '<') return {FileKind::foreign, "XML or HTML text", ""};
   if (has_ending(path, {".csv", ".tsv"})) return {FileKind::csv, "table", ""};
-  return {FileKind::foreign, "text file", "Movies are TIFF or HDF5, configurations .yaml, samples lists .json, tables .csv."};
+  return {FileKind::foreign, "text file", "Movies are TIFF, training sets HDF5, configurations .yaml, samples lists .json, tables .csv."};
 }
 
 }  // namespace
