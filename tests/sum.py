@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Adds up the test cases of all test programs from Meson's testlog.json: sum.py LOG EXIT_CODE_OF_MESON_TEST
 
-Each program ends with "N passed, M failed". One that printed no such line, or failed in spite of it, counts as one failed
+Each program ends with "N passed, M failed"; programs of suite "examples" count by their exit code. Any other that printed no such line, or failed in spite of it, counts as one failed
 test; exit code 77 is a skip, and so is each line "skipped: REASON", which a case prints that lacks what it needs. The total is the last line; the exit code is 1 if anything failed or nothing ran.
 """
 import json
@@ -24,6 +24,8 @@ def counts(test):
     lines = [line for line in lines if line]
     if test["result"] == "SKIP":
         return 0, 0, 1, "skipped"
+    if not lines and ":examples / " in test["name"]:  # plain programs: their exit code is the result
+        return (1, 0, 0, "") if test["result"] == "OK" else (0, 1, 0, f"{test['result']}, exit code {test['returncode']}")
     if not lines:
         return 0, 1, 0, f"no line 'N passed, M failed' ({test['result']}, exit code {test['returncode']})"
     passed, failed, skipped = (int(number or 0) for number in lines[-1].groups())

@@ -13,13 +13,14 @@ def total(tests, status=0):
     """(last line, exit code) of sum.py for programs given as (stdout, result, exit code)."""
     with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
         for number, (stdout, result, code) in enumerate(tests):
-            entry = {"name": f"t{number}", "stdout": stdout, "result": result, "returncode": code}
+            entry = {"name": "voxgrad:examples / t" if stdout == EXAMPLE else f"t{number}", "stdout": stdout, "result": result, "returncode": code}
             file.write(json.dumps({key: value for key, value in entry.items() if value is not None}) + "\n")
         file.flush()
         done = subprocess.run([sys.executable, SUM, file.name, str(status)], text=True, capture_output=True)
     return done.stdout.splitlines()[-1], done.returncode
 
 
+EXAMPLE = "what an example prints\n"
 GOOD = ("3 passed, 0 failed\n", "OK", 0)
 CASES = [
     ("all pass", [GOOD, ("noise\n12 passed, 0 failed\n", "OK", 0)], 0, ("15 passed, 0 failed", 0)),
@@ -35,6 +36,7 @@ CASES = [
      ("4 passed, 0 failed, 3 skipped", 0)),
     ("cases that were left out", [("warning:\n  skipped: no data here\n\n3 passed, 0 failed\n", "OK", 0)], 0,
      ("3 passed, 0 failed, 1 skipped", 0)),
+    ("examples count by their exit code", [(EXAMPLE, "OK", 0), (EXAMPLE, "FAIL", 1)], 1, ("1 passed, 1 failed", 1)),
     ("nothing ran", [], 0, ("0 passed, 1 failed", 1)),
     ("meson itself failed", [GOOD], 1, ("3 passed, 1 failed", 1)),
 ]
