@@ -120,6 +120,11 @@ case("max_pool3d_overlap", "last(F.max_pool3d(first(a), 3, 1))", ((1, 4, 5, 4, 2
 case("max_pool3d_gaps", "last(F.max_pool3d(first(a), 2, 3))", ((1, 5, 6, 8, 2),))
 case("max_pool3d_axes", "last(F.max_pool3d(first(a), (3, 2, 1), (1, 2, 2)))", ((1, 4, 5, 6, 9),))
 
+# ---- nearest-neighbour up-sampling
+case("upsample_nearest3d", "last(F.interpolate(first(a), scale_factor=2))", ((2, 2, 3, 4, 3),))
+case("upsample_nearest3d_axes", "last(F.interpolate(first(a), scale_factor=(1, 3, 2)))", ((1, 3, 2, 2, 5),))
+case("upsample_nearest3d_one_voxel", "last(F.interpolate(first(a), scale_factor=(4, 1, 1)))", ((1, 1, 1, 1, 1),))
+
 # ---- batch norm: x, gamma, beta, running mean, running variance
 def bn(name, line, shape):
     c = shape[-1:]

@@ -27,6 +27,7 @@ TEST_CASE("every light op has CPU kernels before main") {
   CHECK(all_losses(LossList{}));
   CHECK(reduce.filled(DeviceKind::cpu));
   CHECK(max_pool3d.filled(DeviceKind::cpu));
+  CHECK(upsample3d.filled(DeviceKind::cpu));
   CHECK(batch_norm.filled(DeviceKind::cpu));
   CHECK(copy_box.filled(DeviceKind::cpu));
   CHECK(memory.filled(DeviceKind::cpu));

@@ -9,6 +9,7 @@
 #include "voxgrad/ops/matmul.hpp"
 #include "voxgrad/ops/norm.hpp"
 #include "voxgrad/ops/pool3d.hpp"
+#include "voxgrad/ops/upsample3d.hpp"
 
 using namespace voxgrad;
 using voxgrad::test::message;
@@ -54,6 +55,8 @@ TEST_CASE("convolutions refuse what does not fit") {
 }
 
 TEST_CASE("pooling, batch norm, concat, pad, crop, losses and products refuse what does not fit") {
+  CHECK(message<ShapeError>([] { upsample_nearest3d(f32({4, 4, 4, 1})); }) == "upsample_nearest3d: x must be [N,D,H,W,C], got 4x4x4x1");
+  CHECK(message<ShapeError>([] { upsample_nearest3d(f32({1, 4, 4, 4, 1}), {2, 0, 1}); }) == "upsample_nearest3d: factors start at 1, got 2,0,1");
   CHECK(message<ShapeError>([] { max_pool3d(f32({4, 4, 4, 1})); }) == "max_pool3d: x must be [N,D,H,W,C], got 4x4x4x1");
   CHECK(message<ShapeError>([] { max_pool3d(f32({1, 1, 4, 4, 1})); }) == "max_pool3d: a window of 2 does not fit into x 1x1x4x4x1");
   CHECK(message<ShapeError>([] { max_pool3d(f32({1, 4, 4, 4, 1}), {2, 2, 2}, {0, 1, 1}); }) == "max_pool3d: kernel and stride start at 1");

@@ -11,3 +11,4 @@
 #include "voxgrad/cpu/pointwise.hpp"
 #include "voxgrad/cpu/pool3d.hpp"
 #include "voxgrad/cpu/reduce.hpp"
+#include "voxgrad/cpu/upsample3d.hpp"
