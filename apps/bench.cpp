@@ -4,49 +4,22 @@
 #include <sys/resource.h>
 
 #include <algorithm>
-#include <chrono>
 #include <map>
+#include <optional>
 
 #include <fmt/format.h>
 
 #include "commands.hpp"
+#include "common/bench_networks.hpp"
+#include "common/clocks.hpp"
+#include "common/fma_peak.hpp"
 #include "voxgrad/autograd/backward.hpp"
 #include "voxgrad/core/parallel.hpp"
-#include "voxgrad/models/unet3d.hpp"
-#include "voxgrad/ops/loss.hpp"
 #include "voxgrad/optim/adam.hpp"
 #include "voxgrad/simd/isa.hpp"
 
 namespace voxgrad::app {
 namespace {
-
-/// Multiply-adds times two of one forward pass per sample, padding counted, and of its first layer.
-struct Work {
-  double forward = 0, first = 0;
-};
-Work unet_work(const models::UNet3dOptions& o, std::array<int64_t, 3> extent) {
-  const auto volume = [&](int64_t level) {
-    return double((extent[0] >> level) * (extent[1] >> level) * (extent[2] >> level));
-  };
-  Work w;
-  const auto conv = [&](int64_t in, int64_t out, double taps, double voxels) { w.forward += 2 * taps * double(in * out) * voxels; };
-  for (int64_t i = 0; i < o.layers; ++i) {
-    const double taps = i == 0 ? double(o.first_kernel * o.first_kernel * o.first_kernel) : 27;
-    conv(i == 0 ? o.in_channels : o.width << (i - 1), o.width << i, taps, volume(i));
-    if (i == 0) w.first = w.forward;
-    conv(o.width << i, o.width << i, taps, volume(i));
-  }
-  const int64_t deep = o.width << o.layers;
-  conv(deep / 2, deep * o.dilations, 27, volume(o.layers));
-  conv(deep * o.dilations, deep, 27, volume(o.layers));
-  for (int64_t i = o.layers; i-- > 0;) {
-    conv(o.width << (i + 1), o.width << i, 27, volume(i + 1));  // the transposed convolution works per input voxel
-    conv(o.width << (i + 1), o.width << i, 27, volume(i));
-    conv(o.width << i, o.width << i, 27, volume(i));
-  }
-  conv(o.width, o.out_channels, 1, volume(0));
-  return w;
-}
 
 double median(std::vector<double> v) {
   std::sort(v.begin(), v.end());
@@ -60,18 +33,19 @@ double peak_rss_mib() {
   return double(usage.ru_maxrss) / 1024;
 }
 
-std::array<int64_t, 3> parse_crop(const std::string& value) {
-  std::array<int64_t, 3> crop{};
+/// "32" or "32,64,64".
+Extents parse_extents(const std::string& option, const std::string& value) {
+  Extents extents{};
   size_t axis = 0;
   std::string rest = value + ",";
   for (size_t comma; (comma = rest.find(',')) != std::string::npos; rest = rest.substr(comma + 1)) {
     const auto n = parse_integer(rest.substr(0, comma));
-    check<UsageError>(n && *n > 0 && axis < 3, "--crop is '", value, "' (expected an edge length, or T,H,W)");
-    crop[axis++] = *n;
+    check<UsageError>(n && *n > 0 && axis < 3, option, " is '", value, "' (expected one number, or three: T,H,W)");
+    extents[axis++] = *n;
   }
-  check<UsageError>(axis == 1 || axis == 3, "--crop is '", value, "' (expected an edge length, or T,H,W)");
-  if (axis == 1) crop[1] = crop[2] = crop[0];
-  return crop;
+  check<UsageError>(axis == 1 || axis == 3, option, " is '", value, "' (expected one number, or three: T,H,W)");
+  if (axis == 1) extents[1] = extents[2] = extents[0];
+  return extents;
 }
 
 /// Per op, phase and shape: calls, time and work, summed over the timed runs.
@@ -103,63 +77,91 @@ class LayerTable {
   std::map<std::string, Row> rows_;
 };
 
+/// The network of the command line; --width and --depth default to each network's own.
+BenchNetwork network(const Arguments& a, int64_t batch, const Extents& crop, bool training, uint64_t seed) {
+  const auto or_own = [&](const char* option, int64_t own, int64_t lowest, int64_t highest) {
+    return a.given(option) ? a.integer(option, lowest, highest) : own;
+  };
+  if (a.choice("--net") == "unet3d") {
+    for (const char* option : {"--grid", "--rays", "--features"})
+      check<UsageError>(!a.given(option), option, " goes with --net stardist3d");
+    models::UNet3dOptions o;
+    o.width = or_own("--width", o.width, 1, 1024);
+    o.layers = or_own("--depth", o.layers, 1, 8);
+    return bench_unet3d(o, batch, crop, training, Random(seed));
+  }
+  models::StarDist3dOptions o;
+  o.unet_n_filter_base = or_own("--width", o.unet_n_filter_base, 1, 1024);
+  o.unet_n_depth = or_own("--depth", o.unet_n_depth, 0, 8);
+  o.grid = parse_extents("--grid", a.get("--grid"));
+  o.n_rays = a.integer("--rays", 4, 4096);
+  o.net_conv_after_unet = a.integer("--features", 0, 4096);
+  return bench_stardist3d(o, batch, crop, training, Random(seed));
+}
+
 int run_bench(const Arguments& a, Session& session) {
-  check<UsageError>(a.choice("--net") == "unet3d", "--net: only unet3d can be measured");
   const bool training = a.choice("--mode") == "train";
   const int64_t batch = a.integer("--batch", 1, 4096), runs = a.integer("--runs", 1, 100000), warmup = a.integer("--warmup", 0, 1000);
-  const auto crop = parse_crop(a.get("--crop"));
-  models::UNet3dOptions options;
-  options.width = a.integer("--width", 1, 1024);
-  options.layers = a.integer("--layers-deep", 1, 8);
+  const Extents crop = parse_extents("--crop", a.get("--crop"));
   set_threads(session.threads());
-
-  models::UNet3d net(options, Random(session.seed().value_or(42)));
-  net.train(training);
-  optim::Adam adam(net.parameters(), {.lr = 2e-4});
-  Random random(1);
-  const Tensor x = random_normal({batch, crop[0], crop[1], crop[2], options.in_channels}, random);
-  const Tensor target = random_uniform({batch, crop[0], crop[1], crop[2], options.out_channels}, random);
+  BenchNetwork net = network(a, batch, crop, training, session.seed().value_or(42));
+  std::optional<optim::Adam> adam;
+  if (training) adam.emplace(net.module->parameters(), optim::AdamOptions{.lr = 2e-4});
 
   const auto step = [&] {
     if (!training) {
       NoGrad no_grad;
-      return double(net(x).span<float>()[0]);
+      return double(net.output().span<float>()[0]);
     }
-    const Tensor loss = mse_loss(net(x), target);
+    const Tensor loss = net.loss();
     backward(loss);
-    adam.step();
+    adam->step();
     return loss.item();
   };
+  double peak = fma_peak_gflops();
   LayerTable layers;
-  std::vector<double> ms;
+  std::vector<double> ms, cpu_ms;
   {
     auto progress = session.stage("bench", warmup + runs, "steps");
     for (int64_t i = 0; i < warmup + runs; ++i) {
       session.check_stop();
       if (i == warmup && a.flag("--layers")) trace_sink() = [&](const TraceEvent& e) { layers.add(e); };
-      const auto start = std::chrono::steady_clock::now();
+      const double wall = wall_seconds(), cpu = cpu_seconds();
       const double value = step();
-      const double took = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
+      const double wall_took = wall_seconds() - wall, cpu_took = cpu_seconds() - cpu;
       check(value == value, "step ", i, " gave NaN");
-      if (i >= warmup) ms.push_back(took);
+      if (i >= warmup) {
+        ms.push_back(wall_took * 1e3);
+        cpu_ms.push_back(cpu_took * 1e3);
+      }
       progress->update(i + 1);
     }
     trace_sink() = nullptr;
   }
+  const double memory = peak_rss_mib();
+  peak = std::max(peak, fma_peak_gflops());
 
-  const Work work = unet_work(options, crop);
-  const double gflop = (training ? 3 * work.forward - work.first : work.forward) * double(batch) / 1e9;
-  const double mid = median(ms), best = *std::min_element(ms.begin(), ms.end());
+  const double gflop = (training ? net.work.training() : net.work.forward) * double(batch) / 1e9;
+  const double mid = median(ms), cpu_mid = median(cpu_ms), best = *std::min_element(ms.begin(), ms.end());
+  const double rate = gflop / (threads() == 1 ? cpu_mid : mid) * 1e3;
   if (a.flag("--layers")) layers.print(session, int(runs));
-  session.print(fmt::format("unet3d {} batch {} crop {}x{}x{} threads {} isa {}: median {:.2f} ms (min {:.2f}), {:.2f} samples/s, "
-                            "{:.1f} GFLOP/s, peak memory {:.0f} MiB",
-                            a.get("--mode"), batch, crop[0], crop[1], crop[2], threads(), name(current_isa()), mid, best,
-                            double(batch) / mid * 1e3, gflop / mid * 1e3, peak_rss_mib()));
+  session.print(fmt::format("{} {} batch {} crop {}x{}x{} threads {} isa {}: median {:.2f} ms (min {:.2f}; processor time {:.2f}), "
+                            "{:.2f} samples/s, {:.1f} GFLOP/s = {:.2f} of the measured FP32 peak of {:.0f}, peak memory {:.0f} MiB",
+                            a.get("--net"), a.get("--mode"), batch, crop[0], crop[1], crop[2], threads(), name(current_isa()), mid,
+                            best, cpu_mid, double(batch) / mid * 1e3, rate, rate / peak, peak, memory));
+  session.result("net", a.get("--net"));
+  session.result("mode", a.get("--mode"));
+  session.result("batch", batch);
   session.result("ms_median", mid);
   session.result("ms_min", best);
+  session.result("cpu_ms_median", cpu_mid);
+  session.result("cpu_ms_min", *std::min_element(cpu_ms.begin(), cpu_ms.end()));
   session.result("samples_per_s", double(batch) / mid * 1e3);
-  session.result("gflops", gflop / mid * 1e3);
-  session.result("peak_rss_mib", peak_rss_mib());
+  session.result("gflop", gflop);
+  session.result("gflops", rate);
+  session.result("peak_gflops", peak);
+  session.result("peak_fraction", rate / peak);
+  session.result("peak_rss_mib", memory);
   session.result("threads", int64_t(threads()));
   session.result("isa", std::string(name(current_isa())));
   return 0;
@@ -170,18 +172,22 @@ int run_bench(const Arguments& a, Session& session) {
 Command make_bench() {
   return {.name = "bench",
           .summary = "Measures time and memory of a training step or of inference on this machine.",
-          .options = join({{"--net", "unet3d", "unet3d", "network", "Model"},
+          .options = join({{"--net", "unet3d|stardist3d", "unet3d", "network", "Model"},
                            {"--mode", "train|infer", "train", "train: forward, loss, backward, Adam; infer: evaluation mode", "Model"},
                            {"--batch", "N", "8", "samples per step", "Data"},
-                           {"--crop", "N|T,H,W", "32", "edge length of a sample in voxels", "Data"},
-                           {"--width", "N", "8", "channels of the first stage", "Model"},
-                           {"--layers-deep", "N", "5", "encoder stages", "Model"},
+                           {"--crop", "N|T,H,W", "32", "extent of a sample in voxels", "Data"},
+                           {"--width", "N", "", "channels of the first stage (unet3d: 8, stardist3d: 32)", "Model"},
+                           {"--depth", "N", "", "encoder stages (unet3d: 5, stardist3d: 2)", "Model", {"--layers-deep"}},
+                           {"--grid", "N|T,H,W", "1,2,2", "output sub-sampling of stardist3d", "Model"},
+                           {"--rays", "N", "96", "rays of stardist3d", "Model"},
+                           {"--features", "N", "128", "channels of stardist3d's last convolution before the heads, 0 for none", "Model"},
                            {"--runs", "N", "10", "timed steps", "Output"},
                            {"--warmup", "N", "3", "steps before timing", "Output"},
                            {"--layers", "", "", "also print time and rate per layer", "Output"}},
                           {common::threads(), common::seed()}),
           .examples = {{"voxgrad bench --mode train --batch 8 --crop 32 --threads 2", "a whole training step"},
-                       {"voxgrad bench --mode infer --batch 1 --crop 64 --layers", "inference on one 64^3 tile, per layer"}},
+                       {"voxgrad bench --mode infer --batch 1 --crop 64 --layers", "inference on one 64^3 tile, per layer"},
+                       {"voxgrad bench --net stardist3d --batch 1 --crop 32,64,64", "a training step of StarDist-3D"}},
           .more = "docs/benchmarks.md",
           .run = run_bench};
 }
