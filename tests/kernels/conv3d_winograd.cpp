@@ -87,7 +87,8 @@ TEST_CASE("Winograd's method is as exact as it claims") {
       {2, 4, 32, 32, 8, 8, 1},  {1, 3, 17, 33, 16, 8, 1}, {2, 3, 16, 16, 8, 16, 1}, {1, 4, 9, 17, 16, 16, 1},
       {1, 2, 7, 16, 32, 16, 1}, {2, 8, 8, 8, 16, 32, 1},  {1, 3, 8, 8, 64, 32, 1},  {1, 3, 5, 9, 9, 24, 1},
       {1, 3, 6, 11, 17, 7, 1},  {1, 3, 6, 20, 17, 7, 2},  {1, 4, 10, 18, 8, 40, 0}, {0, 3, 16, 16, 16, 16, 1},
-      {1, 1, 1, 16, 16, 8, 1},  {1, 2, 2, 19, 24, 3, 2},  {1, 5, 12, 13, 8, 64, 1}};
+      {1, 1, 1, 16, 16, 8, 1},  {1, 2, 2, 19, 24, 3, 2},  {1, 5, 12, 13, 8, 64, 1}, {2, 21, 8, 8, 16, 24, 1},
+      {1, 34, 4, 9, 24, 9, 2},  {1, 11, 9, 8, 8, 20, 0}};
   for (const auto& c : cases)
     check_close(with_output(cube(c[0], c[1], c[2], c[3], c[4], c[5], 3, 1, c[6], 1)));
 }
@@ -95,4 +96,5 @@ TEST_CASE("Winograd's method is as exact as it claims") {
 TEST_CASE("Winograd's method does not depend on the number of threads") {
   check_close(with_output(cube(2, 6, 10, 17, 8, 8, 3, 1, 1, 1)), true);
   check_close(with_output(cube(1, 9, 8, 8, 16, 40, 3, 1, 1, 1)), true);
+  check_close(with_output(cube(3, 20, 5, 9, 33, 8, 3, 1, 1, 1)), true);
 }

@@ -62,7 +62,7 @@ inline bool winograd_takes(const DirectPlan& p) {
 }
 
 inline WinogradPlan winograd_plan(const DirectPlan& d) {
-  WinogradPlan p{d, 0};
+  WinogradPlan p{d, 0, 1};
   by_isa(scalar::winograd_tiling, avx2::winograd_tiling, avx512::winograd_tiling)(p);
   return p;
 }
@@ -93,37 +93,46 @@ inline void conv_winograd(const WinogradPlan& p, bool adjoint, const float* in, 
   });
 }
 
-/// Chunks of output slices for a weight gradient with `size` sums each: they depend on the problem alone.
-/// Many sums want few chunks, as each chunk writes them all.
+/// Chunks of output slices, `points` sums long each, for a weight gradient: they depend on the problem alone.
+/// A chunk writes all the sums and brings two slices more, which long chunks repay.
 struct WeightChunks {
-  int64_t slices, most, length, count;
-  WeightChunks(const DirectPlan& p, int64_t size)
-      : slices(p.N * p.out[0]),
-        most(size > 16384 ? 8 : 16),
-        length(std::max(int64_t(4), (slices + most - 1) / most)),
-        count(std::max(int64_t(1), (slices + length - 1) / length)) {}
+  int64_t slices, length, count;
+  WeightChunks(const DirectPlan& p, int64_t points) : slices(p.N * p.out[0]) {
+    const int64_t most = std::clamp<int64_t>(slices / 32, 16, 64);
+    const int64_t wish = std::clamp<int64_t>(std::min(slices / 8, slices * points / 512), 1, most);
+    length = std::max(int64_t(1), (slices + wish - 1) / wish);
+    count = std::max(int64_t(1), (slices + length - 1) / length);
+  }
 };
 
 /// dw by Winograd's method.
 inline void conv_winograd_weight(WinogradPlan p, const float* x, const float* dy, float* dw) {
   p.vectors = p.rows = p.group = 1;
-  const int64_t size = p.blocks() * p.kernel[0] * p.channel_blocks() * 6 * 24 * p.vector_lanes;
-  const WeightChunks chunks(p, size);
+  p.window = std::clamp<int64_t>(128 / (p.tiles() * p.half), 1, std::max(int64_t(1), p.out[0]));
+  const int64_t blocks8 = p.channel_blocks();
+  const int64_t size = p.blocks() * p.kernel[0] * blocks8 * 6 * 24 * p.vector_lanes;
+  const WeightChunks chunks(p, p.tiles() * p.half);
   float* S = float_scratch(1, chunks.count * size);
   const auto run =
       by_isa(scalar::winograd_weight_run, avx2::winograd_weight_run, avx512::winograd_weight_run);
-  parallel_for(chunks.count, 1, [&](int64_t begin, int64_t end) {
-    float* ring = float_scratch(2, p.kernel[0] * p.ring_slice());
-    float* gradient = float_scratch(3, 6 * p.blocks() * p.tiles() * (p.in_rows() + 2) * p.vector_lanes);
+  // Chunks that do not suit the threads are divided by input channels, which changes no sum.
+  const int64_t parts = chunks.count % threads() == 0
+                            ? 1
+                            : std::min(blocks8, (2 * threads() + chunks.count - 1) / chunks.count);
+  parallel_for(chunks.count * parts, 1, [&](int64_t begin, int64_t end) {
+    float* ring = float_scratch(2, (p.kernel[0] - 1 + p.window) * p.ring_slice());
+    float* gradient =
+        float_scratch(3, p.window * 6 * p.blocks() * p.tiles() * (p.in_rows() + 2) * p.vector_lanes);
     float* plain = float_scratch(4, p.padded() * p.unit);
-    for (int64_t c = begin; c < end; ++c)
-      run(p, x, dy, c * chunks.length, std::min(chunks.slices, (c + 1) * chunks.length), plain, ring,
-          gradient, S + c * size);
+    for (int64_t t = begin; t < end; ++t) {
+      const int64_t c = t / parts, part = t % parts;
+      run(p, x, dy, c * chunks.length, std::min(chunks.slices, (c + 1) * chunks.length),
+          blocks8 * part / parts, blocks8 * (part + 1) / parts, plain, ring, gradient, S + c * size);
+    }
   });
-  if (chunks.slices == 0) std::fill(S, S + size, 0.0f);
   const auto reduce =
       by_isa(scalar::winograd_weight_reduce, avx2::winograd_weight_reduce, avx512::winograd_weight_reduce);
-  parallel_for(p.kernel[0], size < 65536 ? p.kernel[0] : 1,
+  parallel_for(blocks8 * p.kernel[0], std::max(int64_t(1), 32768 * blocks8 / size),
                [&](int64_t begin, int64_t end) { reduce(p, S, chunks.count, size, begin, end, dw); });
 }
 
@@ -133,7 +142,7 @@ inline void conv_direct_weight(DirectPlan p, const float* x, const float* dy, fl
   p.fold = p.Ci * p.kernel[1] <= 8 ? p.kernel[1] : 1;
   const int64_t kH = p.fold > 1 ? 1 : p.kernel[1], blocks8 = (p.Ci * p.fold + 7) / 8;
   const int64_t size = p.blocks() * p.kernel[0] * blocks8 * kH * 24 * p.vector_lanes;
-  const WeightChunks chunks(p, size);
+  const WeightChunks chunks(p, p.half * p.in[2]);
   float* S = float_scratch(1, chunks.count * size);
   const auto run = by_isa(scalar::weight_run, avx2::weight_run, avx512::weight_run);
   parallel_for(chunks.count, 1, [&](int64_t begin, int64_t end) {
@@ -143,7 +152,6 @@ inline void conv_direct_weight(DirectPlan p, const float* x, const float* dy, fl
       run(p, x, dy, c * chunks.length, std::min(chunks.slices, (c + 1) * chunks.length), ring, gradient,
           S + c * size);
   });
-  if (chunks.slices == 0) std::fill(S, S + size, 0.0f);
   const auto reduce = by_isa(scalar::weight_reduce, avx2::weight_reduce, avx512::weight_reduce);
   parallel_for(p.kernel[0] * p.kernel[1], size < 65536 ? p.kernel[0] * p.kernel[1] : 1,
                [&](int64_t begin, int64_t end) { reduce(p, S, chunks.count, size, begin, end, dw); });

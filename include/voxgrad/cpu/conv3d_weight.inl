@@ -44,26 +44,37 @@ inline void weight_gradient_slice(const DirectPlan& p, const float* dy, int64_t 
       }
 }
 
-/// S [3][C] += sums over rows and points of x[w] dy[w + pad - kw]; the sums lie 8 channels apart.
+/// The points that a sum passes: slices of a ring (the first `until_wrap` of them before its end) x lines x
+/// points.
+struct WeightWalk {
+  int64_t slices, until_wrap, x_slice, x_ring, dy_slice;
+  int64_t lines, x_line, dy_line, points;
+};
+
+/// S [3][C] += sums of x[w] dy[w + pad - kw] over the walk; the sums lie 8 channels apart.
 template <bool pair, int C>
-void weight_tile(const float* x, int64_t x_row, const float* dy, int64_t dy_row, int64_t rows, int64_t W,
-                 float* S) {
+void weight_tile(const WeightWalk& walk, const float* x_slice, const float* dy_slice, float* S) {
   constexpr int unit = pair ? 16 : 8, each = pair ? 2 : 1;
+  const int64_t points = walk.points;
   Vec acc[3][C] = {};
-  for (int64_t r = 0; r < rows; ++r, x += x_row, dy += dy_row) {
-    Vec before = load(dy), here = load(dy + lanes);
-    const float *xx = x, *yy = dy + 2 * lanes;
-    for (int64_t w = 0; w < W; ++w, xx += unit, yy += lanes) {
-      const Vec after = load(yy);
+  for (int64_t s = 0; s < walk.slices; ++s, x_slice += walk.x_slice, dy_slice += walk.dy_slice) {
+    if (s == walk.until_wrap) x_slice -= walk.x_ring;
+    const float *x = x_slice, *dy = dy_slice;
+    for (int64_t l = 0; l < walk.lines; ++l, x += walk.x_line, dy += walk.dy_line) {
+      Vec before = load(dy), here = load(dy + lanes);
+      const float *xx = x, *yy = dy + 2 * lanes;
+      for (int64_t w = 0; w < points; ++w, xx += unit, yy += lanes) {
+        const Vec after = load(yy);
 #pragma GCC unroll 8
-      for (int c = 0; c < C; ++c) {
-        const Vec b = ring_splat<pair>(xx + c * each);
-        acc[0][c] = fma(b, after, acc[0][c]);
-        acc[1][c] = fma(b, here, acc[1][c]);
-        acc[2][c] = fma(b, before, acc[2][c]);
+        for (int c = 0; c < C; ++c) {
+          const Vec b = ring_splat<pair>(xx + c * each);
+          acc[0][c] = fma(b, after, acc[0][c]);
+          acc[1][c] = fma(b, here, acc[1][c]);
+          acc[2][c] = fma(b, before, acc[2][c]);
+        }
+        before = here;
+        here = after;
       }
-      before = here;
-      here = after;
     }
   }
 #pragma GCC unroll 3
@@ -76,21 +87,18 @@ void weight_tile(const float* x, int64_t x_row, const float* dy, int64_t dy_row,
 }
 
 /// All sums of 8 channels (or fewer: `have`).
-[[gnu::always_inline]] inline void weight_channels(bool pair, int64_t have, const float* x, int64_t x_row,
-                                                   const float* dy, int64_t dy_row, int64_t rows, int64_t W,
-                                                   float* S) {
+[[gnu::always_inline]] inline void weight_channels(bool pair, int64_t have, const WeightWalk& walk,
+                                                   const float* x, const float* dy, float* S) {
 #if VOXGRAD_LANES == 16
   if (have <= 3)
-    pair ? weight_tile<true, 3>(x, x_row, dy, dy_row, rows, W, S)
-         : weight_tile<false, 3>(x, x_row, dy, dy_row, rows, W, S);
+    pair ? weight_tile<true, 3>(walk, x, dy, S) : weight_tile<false, 3>(walk, x, dy, S);
   else
-    pair ? weight_tile<true, 8>(x, x_row, dy, dy_row, rows, W, S)
-         : weight_tile<false, 8>(x, x_row, dy, dy_row, rows, W, S);
+    pair ? weight_tile<true, 8>(walk, x, dy, S) : weight_tile<false, 8>(walk, x, dy, S);
 #else
   (void)pair;
-  if (have <= 3) return weight_tile<false, 3>(x, x_row, dy, dy_row, rows, W, S);
-  weight_tile<false, 4>(x, x_row, dy, dy_row, rows, W, S);
-  if (have > 4) weight_tile<false, 4>(x + 4, x_row, dy, dy_row, rows, W, S + 4 * lanes);
+  if (have <= 3) return weight_tile<false, 3>(walk, x, dy, S);
+  weight_tile<false, 4>(walk, x, dy, S);
+  if (have > 4) weight_tile<false, 4>(walk, x + 4, dy, S + 4 * lanes);
 #endif
 }
 
@@ -117,6 +125,7 @@ inline void weight_run(const DirectPlan& p, const float* x, const float* dy, int
     }
     sample = n, next = last;
     weight_gradient_slice(p, dy + s * p.out[1] * p.out[2] * p.Co, rows, width, gradient);
+    const WeightWalk walk{1, 1, 0, 0, 0, rows, W * p.unit, width * lanes, W};
     float* sums = S;
     for (int64_t b = 0; b < p.blocks(); ++b)
       for (int64_t kd = 0; kd < p.kernel[0]; ++kd)
@@ -124,9 +133,9 @@ inline void weight_run(const DirectPlan& p, const float* x, const float* dy, int
           for (int64_t kh = 0; kh < kH; ++kh, sums += 24 * lanes) {
             const int64_t id = d + kd - p.pad[0];
             if (id < 0 || id >= p.in[0]) continue;
-            weight_channels(p.pair, C - c8 * 8,
-                            ring + id % p.kernel[0] * slice + c8 * plane + kh * W * p.unit, W * p.unit,
-                            gradient + b * rows * width * lanes, width * lanes, rows, W, sums);
+            weight_channels(p.pair, C - c8 * 8, walk,
+                            ring + id % p.kernel[0] * slice + c8 * plane + kh * W * p.unit,
+                            gradient + b * rows * width * lanes, sums);
           }
   }
 }

@@ -12,7 +12,8 @@ namespace voxgrad::cpu {
 /// A DirectPlan (for its padding, pairs and blocks) and the tiles along W. Ring slice:
 /// [6 positions][block of 8 channels][group of tiles][row][tile][unit].
 struct WinogradPlan : DirectPlan {
-  int64_t group;  ///< tiles of a register tile
+  int64_t group;   ///< tiles of a register tile
+  int64_t window;  ///< weight gradient: output slices summed at a time
 
   int64_t tiles() const { return (out[2] + 3) / 4; }
   int64_t groups() const { return (tiles() + group - 1) / group; }

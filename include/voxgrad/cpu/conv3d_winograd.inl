@@ -43,12 +43,13 @@ template <class U, class Memory>
       }
 }
 
-/// Brings slice id of sample n into the ring, row by row: `plain` holds one row before its transform.
-inline void winograd_bring(const WinogradPlan& p, const float* in, int64_t n, int64_t id, float* plain,
-                           float* ring) {
+/// Brings channel blocks [begin, end) of slice id of sample n into `slice` of the ring, row by row: `plain`
+/// holds one row before its transform.
+inline void winograd_bring(const WinogradPlan& p, const float* in, int64_t n, int64_t id, int64_t begin,
+                           int64_t end, float* plain, float* slice) {
   const float* x = in + (n * p.in[0] + id) * p.in[1] * p.in[2] * p.Ci;
-  for (int64_t c = 0; c < p.channel_blocks(); ++c) {
-    float* to = ring + id % p.kernel[0] * p.ring_slice() + c * p.groups() * p.group_size();
+  for (int64_t c = begin; c < end; ++c) {
+    float* to = slice + c * p.groups() * p.group_size();
     for (int64_t r = 0; r < p.in_rows(); ++r, to += p.group * p.unit) {
       direct_row(p, x, p.in[1], p.in[2], p.Ci, c * 8, r - p.pad[1], p.pad[2], p.padded(), plain);
 #if VOXGRAD_LANES == 16
@@ -164,7 +165,7 @@ void winograd_slices(const WinogradPlan& p, const float* in, const float* w, con
     const int64_t first = d - p.pad[0] < 0 ? 0 : d - p.pad[0];
     const int64_t last = d - p.pad[0] + p.kernel[0] < p.in[0] ? d - p.pad[0] + p.kernel[0] : p.in[0];
     for (int64_t id = n == sample && next > first ? next : first; id < last; ++id)
-      winograd_bring(p, in, n, id, plain, ring);
+      winograd_bring(p, in, n, id, 0, p.channel_blocks(), plain, ring + id % p.kernel[0] * p.ring_slice());
     sample = n, next = last;
     for (int64_t b = 0; b < p.blocks(); ++b)
       for (int64_t oh = 0; oh < p.out_rows(); oh += R)
@@ -240,59 +241,76 @@ inline void winograd_gradient_slice(const WinogradPlan& p, const float* dy, floa
       }
 }
 
-/// Sums of one chunk, output slices [begin, end), into S [block][kD][channel block][position][3][8][lanes].
+/// Sums of one chunk, output slices [begin, end), into S [channel block][block][kD][position][3][8][lanes],
+/// of its channel blocks [c_begin, c_end). Runs of up to p.window slices are transformed and then summed, so
+/// that sums stay in registers for long.
 inline void winograd_weight_run(const WinogradPlan& p, const float* x, const float* dy, int64_t begin,
-                                int64_t end, float* plain, float* ring, float* gradient, float* S) {
-  const int64_t blocks8 = p.channel_blocks(), high = p.in_rows() + 2;
-  zero_floats(S, p.blocks() * p.kernel[0] * blocks8 * 6 * 24 * lanes);
+                                int64_t end, int64_t c_begin, int64_t c_end, float* plain, float* ring,
+                                float* gradient, float* S) {
+  const int64_t high = p.in_rows() + 2, slots = p.kernel[0] - 1 + p.window;
+  const int64_t column = high * lanes, gradient_slice = 6 * p.blocks() * p.tiles() * column;
+  // Without pairs the rows of padding are zeros for all lanes: left out.
+  const int64_t top = p.pair ? 0 : p.pad[1] < p.in_rows() ? p.pad[1] : p.in_rows();
+  const int64_t bottom = p.pair || p.pad[1] + p.in[1] > p.in_rows() ? p.in_rows() : p.pad[1] + p.in[1];
+  const int64_t column_sums = p.blocks() * p.kernel[0] * 6 * 24 * lanes;  // of a channel block
+  zero_floats(S + c_begin * column_sums, (c_end - c_begin) * column_sums);
   int64_t sample = -1, next = 0;
-  for (int64_t s = begin; s < end; ++s) {
+  for (int64_t s = begin; s < end;) {
     const int64_t n = s / p.out[0], d = s % p.out[0];
+    int64_t length = p.out[0] - d < end - s ? p.out[0] - d : end - s;
+    if (length > p.window) length = p.window;
     const int64_t first = d - p.pad[0] < 0 ? 0 : d - p.pad[0];
-    const int64_t last = d - p.pad[0] + p.kernel[0] < p.in[0] ? d - p.pad[0] + p.kernel[0] : p.in[0];
+    const int64_t reach = d + length - 1 - p.pad[0] + p.kernel[0], last = reach < p.in[0] ? reach : p.in[0];
     for (int64_t id = n == sample && next > first ? next : first; id < last; ++id)
-      winograd_bring(p, x, n, id, plain, ring);
+      winograd_bring(p, x, n, id, c_begin, c_end, plain, ring + id % slots * p.ring_slice());
     sample = n, next = last;
-    winograd_gradient_slice(p, dy + s * p.out[1] * p.out[2] * p.Co, gradient);
-    float* sums = S;
+    for (int64_t i = 0; i < length; ++i)
+      winograd_gradient_slice(p, dy + (s + i) * p.out[1] * p.out[2] * p.Co, gradient + i * gradient_slice);
     for (int64_t b = 0; b < p.blocks(); ++b)
-      for (int64_t kd = 0; kd < p.kernel[0]; ++kd)
-        for (int64_t c8 = 0; c8 < blocks8; ++c8)
-          for (int64_t i = 0; i < 6; ++i, sums += 24 * lanes) {
-            const int64_t id = d + kd - p.pad[0];
-            if (id < 0 || id >= p.in[0]) continue;
-            weight_channels(p.pair, p.Ci - c8 * 8,
-                            ring + id % p.kernel[0] * p.ring_slice() + i * p.position_size() +
-                                c8 * p.groups() * p.group_size(),
-                            p.group_size(), gradient + (i * p.blocks() + b) * p.tiles() * high * lanes,
-                            high * lanes, p.tiles(), p.in_rows(), sums);
+      for (int64_t i = 0; i < 6; ++i)  // one position's gradient stays in L1 while channels and depths pass
+        for (int64_t c8 = c_begin; c8 < c_end; ++c8)
+          for (int64_t kd = 0; kd < p.kernel[0]; ++kd) {
+            // Output d + j meets input shift + j.
+            const int64_t shift = d + kd - p.pad[0], from = shift < 0 ? -shift : 0;
+            const int64_t to = shift + length > p.in[0] ? p.in[0] - shift : length;
+            if (to <= from) continue;
+            const int64_t slot = (shift + from) % slots;
+            const WeightWalk walk{to - from,      slots - slot, p.ring_slice(), slots * p.ring_slice(),
+                                  gradient_slice, p.tiles(),    p.group_size(), column,
+                                  bottom - top};
+            weight_channels(
+                p.pair, p.Ci - c8 * 8, walk,
+                ring + slot * p.ring_slice() + i * p.position_size() + c8 * p.groups() * p.group_size() +
+                    top * p.unit,
+                gradient + from * gradient_slice + (i * p.blocks() + b) * p.tiles() * column + top * lanes,
+                S + (((c8 * p.blocks() + b) * p.kernel[0] + kd) * 6 + i) * 24 * lanes);
           }
+    s += length;
   }
 }
 
-/// dw of kernel depths [begin, end): the chunks' sums added in order, then from six positions to three taps.
+/// dw of channel blocks x kernel depths [begin, end): the chunks' sums added in order, then from six
+/// positions to three taps.
 inline void winograd_weight_reduce(const WinogradPlan& p, const float* S, int64_t chunks, int64_t size,
                                    int64_t begin, int64_t end, float* dw) {
-  for (int64_t kd = begin; kd < end; ++kd)
-    for (int64_t kh = 0; kh < 3; ++kh)
-      for (int64_t ci = 0; ci < p.Ci; ++ci)
-        for (int64_t b = 0; b < p.blocks(); ++b) {
+  for (int64_t task = begin; task < end; ++task)
+    for (int64_t b = 0; b < p.blocks(); ++b) {
+      const int64_t c8 = task / p.kernel[0], kd = task % p.kernel[0], co = b * p.channels();
+      const float* sums = S + ((c8 * p.blocks() + b) * p.kernel[0] + kd) * 6 * 24 * lanes;
+      for (int64_t kh = 0; kh < 3; ++kh)
+        for (int64_t c = 0; c < 8 && c8 * 8 + c < p.Ci; ++c) {
           Vec m[6];
           for (int64_t i = 0; i < 6; ++i) {
-            const float* at =
-                S +
-                (((((b * p.kernel[0] + kd) * p.channel_blocks() + ci / 8) * 6 + i) * 3 + kh) * 8 + ci % 8) *
-                    lanes;
+            const float* at = sums + ((i * 3 + kh) * 8 + c) * lanes;
             m[i] = load(at);
-            for (int64_t c = 1; c < chunks; ++c) m[i] += load(at + c * size);
+            for (int64_t k = 1; k < chunks; ++k) m[i] += load(at + k * size);
           }
-          const Vec a = (m[1] + m[2]) * (1.0f / 6.0f), c = (m[3] + m[4]) * (1.0f / 24.0f);
-          const Vec taps[3] = {0.25f * m[0] - a + c,
+          const Vec even = (m[1] + m[2]) * (1.0f / 6.0f), far = (m[3] + m[4]) * (1.0f / 24.0f);
+          const Vec taps[3] = {0.25f * m[0] - even + far,
                                (m[2] - m[1]) * (1.0f / 6.0f) + (m[3] - m[4]) * (1.0f / 12.0f),
-                               4.0f * c - a + m[5]};
-          const int64_t co = b * p.channels();
+                               4.0f * far - even + m[5]};
           for (int64_t kw = 0; kw < 3; ++kw) {
-            float* to = dw + (((kd * 3 + kh) * 3 + kw) * p.Ci + ci) * p.Co + co;
+            float* to = dw + (((kd * 3 + kh) * 3 + kw) * p.Ci + c8 * 8 + c) * p.Co + co;
 #if VOXGRAD_LANES == 16
             if (p.pair) {
               store_half_first(to, row_a(taps[kw]) + row_b(taps[kw]), p.Co - co);
@@ -302,4 +320,5 @@ inline void winograd_weight_reduce(const WinogradPlan& p, const float* S, int64_
             store_first(to, taps[kw], p.Co - co);
           }
         }
+    }
 }
