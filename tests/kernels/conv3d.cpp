@@ -91,6 +91,10 @@ TEST_CASE("layers of the networks, shrunk in batch") {
   constexpr int64_t half[][3] = {{9, 16, 8}, {8, 32, 16}, {4, 64, 32}, {2, 128, 64}, {1, 64, 32}};
   for (const auto& l : half)
     check_geometry(cube(3, std::min<int64_t>(l[0], 4), l[0], l[0], l[1], l[2], 3, 2, 1, 1));
+  constexpr int64_t doubled[][4] = {{5, 16, 16, 8},  {1, 16, 16, 16}, {3, 16, 16, 32}, {2, 8, 32, 8},
+                                    {3, 8, 32, 32},  {4, 32, 16, 8},  {3, 7, 17, 9},   {2, 24, 48, 24},
+                                    {1, 13, 64, 16}, {2, 8, 8, 4}};
+  for (const auto& l : doubled) check_geometry(cube(2, 3, l[0], l[1], l[2], l[3], 3, 2, 1, 1));
   check_geometry(cube(9, 2, 2, 2, 32, 64, 3, 1, 1, 1));
   check_geometry(cube(9, 1, 2, 3, 64, 32, 3, 2, 1, 1));
   for (int64_t few : {1, 3, 4})
@@ -131,4 +135,5 @@ TEST_CASE("results do not depend on the number of threads") {
   check_geometry(cube(1, 9, 8, 8, 17, 24, 3, 1, 1, 1), true);
   check_geometry(cube(5, 2, 2, 2, 32, 32, 3, 1, 1, 1), true);
   check_geometry(cube(2, 4, 5, 6, 8, 16, 3, 2, 1, 1), true);
+  check_geometry(cube(2, 9, 5, 8, 32, 8, 3, 2, 1, 1), true);
 }
