@@ -62,6 +62,20 @@ TEST_CASE("max pooling by two, odd extents and ties included") {
   check_sizes<double>(2, 2);
 }
 
+TEST_CASE("max pooling of windows side by side that differ per axis") {
+  on_every_isa([] {
+    for (const auto& k : {std::array<int64_t, 3>{1, 2, 2}, {2, 2, 1}, {3, 1, 2}, {4, 4, 4}, {1, 1, 1}, {5, 4, 4}})
+      for (int64_t C : {1, 3, 8, 24}) {
+        Pool3dProblem p{DType::f32, 2, {5, 9, 14}, {}, C, {k[0], k[1], k[2]}, {k[0], k[1], k[2]}};
+        for (int a = 0; a < 3; ++a) p.out[a] = p.in[a] / k[size_t(a)];
+        std::vector<float> x = noise_vector<float>(2 * 5 * 9 * 14 * C, 3);
+        check_pool(p, x);
+        for (float& v : x) v = std::round(2 * v);
+        check_pool(p, x);
+      }
+  });
+}
+
 TEST_CASE("max pooling of other windows, overlapping ones included") {
   check_sizes<float>(3, 1);
   check_sizes<float>(2, 1);

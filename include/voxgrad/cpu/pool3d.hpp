@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #pragma once
-// CPU table of 3-D max-pooling: f32 windows of 2x2x2 with stride 2 on vectors and threads, everything else through
-// the plain loops, a thread per sample.
+// CPU table of 3-D max-pooling: f32 windows that lie side by side (stride = kernel) on vectors and threads, everything
+// else through the plain loops, a thread per sample.
 
 #include <cstring>
 
@@ -14,61 +14,69 @@
 
 namespace voxgrad::cpu {
 
-inline bool pools_by_two(const kernels::Pool3dProblem& p) {
+inline constexpr int max_pool_taps = 64;  ///< voxels of the largest window that runs on vectors
+
+inline bool pools_side_by_side(const kernels::Pool3dProblem& p) {
   for (int i = 0; i < 3; ++i)
-    if (p.kernel[i] != 2 || p.stride[i] != 2) return false;
-  return p.dtype == DType::f32;
+    if (p.kernel[i] != p.stride[i]) return false;
+  return p.dtype == DType::f32 && p.kernel[0] * p.kernel[1] * p.kernel[2] <= max_pool_taps;
 }
 
-/// The four input rows under output row (n, oz, oy).
+/// Where the voxels of the first window of output row (n, oz, oy) start, in scan order.
 template <class T>
-void four_rows(const kernels::Pool3dProblem& p, T* x, int64_t n, int64_t oz, int64_t oy, T* (&row)[4]) {
+void window_taps(const kernels::Pool3dProblem& p, T* x, int64_t n, int64_t oz, int64_t oy, T* (&tap)[max_pool_taps]) {
   const int64_t line = p.in[2] * p.C, plane = p.in[1] * line;
-  for (int i = 0; i < 4; ++i) row[i] = x + (n * p.in[0] + 2 * oz + i / 2) * plane + (2 * oy + i % 2) * line;
+  int k = 0;
+  for (int64_t kz = 0; kz < p.kernel[0]; ++kz)
+    for (int64_t ky = 0; ky < p.kernel[1]; ++ky)
+      for (int64_t kx = 0; kx < p.kernel[2]; ++kx)
+        tap[k++] = x + (n * p.in[0] + oz * p.kernel[0] + kz) * plane + (oy * p.kernel[1] + ky) * line + kx * p.C;
 }
 
-inline void max_pool3d_forward_by_two(const kernels::Pool3dProblem& p, const float* x, float* y) {
+inline void max_pool3d_forward_rows(const kernels::Pool3dProblem& p, const float* x, float* y) {
   auto* run = by_isa(scalar::flat::pool_rows, avx2::flat::pool_rows, avx512::flat::pool_rows);
   const int64_t length = p.out[2] * p.C;
-  parallel_for(p.N * p.out[0] * p.out[1], 1 + flat_grain / (8 * length), [&](int64_t begin, int64_t end) {
+  const int taps = int(p.kernel[0] * p.kernel[1] * p.kernel[2]);
+  parallel_for(p.N * p.out[0] * p.out[1], 1 + flat_grain / (taps * length), [&](int64_t begin, int64_t end) {
     for (int64_t r = begin; r < end; ++r) {
-      const float* row[4];
-      four_rows(p, x, r / p.out[1] / p.out[0], r / p.out[1] % p.out[0], r % p.out[1], row);
-      run(p.out[2], p.C, row, y + r * length);
+      const float* tap[max_pool_taps];
+      window_taps(p, x, r / p.out[1] / p.out[0], r / p.out[1] % p.out[0], r % p.out[1], tap);
+      run(p.out[2], p.C, p.kernel[2] * p.C, taps, tap, y + r * length);
     }
   });
 }
 
-/// Writes dx once: what the windows cover, and zeros on the last plane, row and voxel of odd extents.
-inline void max_pool3d_backward_by_two(const kernels::Pool3dProblem& p, const float* x, const float* dy, float* dx) {
+/// Writes dx once: what the windows cover, and zeros behind the last window of every axis.
+inline void max_pool3d_backward_rows(const kernels::Pool3dProblem& p, const float* x, const float* dy, float* dx) {
   auto* run = by_isa(scalar::flat::pool_rows_backward, avx2::flat::pool_rows_backward, avx512::flat::pool_rows_backward);
-  const int64_t line = p.in[2] * p.C, plane = p.in[1] * line, length = p.out[2] * p.C;
+  const int64_t line = p.in[2] * p.C, plane = p.in[1] * line, length = p.out[2] * p.C, covered = p.kernel[2] * length;
+  const int taps = int(p.kernel[0] * p.kernel[1] * p.kernel[2]);
   const auto clear = [](float* from, int64_t count) { std::memset(from, 0, size_t(count) * sizeof(float)); };
-  const int64_t pairs = (p.in[0] + 1) / 2;
-  parallel_for(p.N * pairs, 1 + flat_grain / (2 * plane), [&](int64_t begin, int64_t end) {
+  const int64_t slabs = (p.in[0] + p.kernel[0] - 1) / p.kernel[0];
+  parallel_for(p.N * slabs, 1 + flat_grain / (p.kernel[0] * plane), [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
-      const int64_t n = i / pairs, oz = i % pairs;
-      if (oz >= p.out[0]) {  // the odd plane
-        clear(dx + (n * p.in[0] + 2 * oz) * plane, plane);
+      const int64_t n = i / slabs, oz = i % slabs, first = oz * p.kernel[0];
+      if (oz >= p.out[0]) {  // planes behind the last window
+        clear(dx + (n * p.in[0] + first) * plane, (p.in[0] - first) * plane);
         continue;
       }
-      const float* row[4];
-      float* drow[4];
+      const float* tap[max_pool_taps];
+      float* dtap[max_pool_taps];
       for (int64_t oy = 0; oy < p.out[1]; ++oy) {
-        four_rows(p, x, n, oz, oy, row);
-        four_rows(p, dx, n, oz, oy, drow);
-        run(p.out[2], p.C, row, dy + ((n * p.out[0] + oz) * p.out[1] + oy) * length, drow);
-        for (float* d : drow) clear(d + 2 * length, line - 2 * length);
+        window_taps(p, x, n, oz, oy, tap);
+        window_taps(p, dx, n, oz, oy, dtap);
+        run(p.out[2], p.C, p.kernel[2] * p.C, taps, tap, dy + ((n * p.out[0] + oz) * p.out[1] + oy) * length, dtap);
+        for (int row = 0; row < taps; row += int(p.kernel[2])) clear(dtap[row] + covered, line - covered);
       }
-      const int64_t done = 2 * p.out[1] * line;
-      for (int64_t z = 2 * oz; z < 2 * oz + 2; ++z) clear(dx + (n * p.in[0] + z) * plane + done, plane - done);
+      const int64_t done = p.kernel[1] * p.out[1] * line;
+      for (int64_t z = first; z < first + p.kernel[0]; ++z) clear(dx + (n * p.in[0] + z) * plane + done, plane - done);
     }
   });
 }
 
 inline void max_pool3d_forward(const kernels::Pool3dProblem& p, const void* x, void* y) {
   if (p.N * p.C == 0) return;
-  if (pools_by_two(p)) return max_pool3d_forward_by_two(p, static_cast<const float*>(x), static_cast<float*>(y));
+  if (pools_side_by_side(p)) return max_pool3d_forward_rows(p, static_cast<const float*>(x), static_cast<float*>(y));
   visit(p.dtype, [&](auto zero) {
     using T = decltype(zero);
     parallel_for(p.N, 1, [&](int64_t begin, int64_t end) {
@@ -79,8 +87,8 @@ inline void max_pool3d_forward(const kernels::Pool3dProblem& p, const void* x, v
 
 inline void max_pool3d_backward(const kernels::Pool3dProblem& p, const void* x, const void* dy, void* dx) {
   if (p.N * p.C == 0) return;
-  if (pools_by_two(p))
-    return max_pool3d_backward_by_two(p, static_cast<const float*>(x), static_cast<const float*>(dy),
+  if (pools_side_by_side(p))
+    return max_pool3d_backward_rows(p, static_cast<const float*>(x), static_cast<const float*>(dy),
                                       static_cast<float*>(dx));
   visit(p.dtype, [&](auto zero) {
     using T = decltype(zero);

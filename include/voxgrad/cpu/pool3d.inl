@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Max-pooling of 2x2x2 windows: one vector of channels (or one channel) of the eight voxels at a time.
+// Max-pooling of windows side by side: one vector of channels (or one channel) of all voxels of a window at a time.
 
 namespace flat {
 
@@ -16,56 +16,75 @@ struct PoolOne {
   typedef float Memory;
 };
 
-/// One output row of oW voxels; row[4] are the input rows at (z, y), (z, y+1), (z+1, y), (z+1, y+1). A voxel
-/// replaces the maximum so far where it is larger, or NaN as in PyTorch.
-template <class Kind, int width>
-void pool_row(int64_t oW, int64_t C, const float* const* row, float* y) {
+/// One output row of oW voxels. tap[k] is the first voxel of tap k of the row's first window, windows are `step`
+/// floats apart. A voxel replaces the maximum so far where it is larger, or NaN as in PyTorch. `fixed`: the number of
+/// taps where the compiler shall know it, else 0.
+template <class Kind, int width, int fixed>
+void pool_row(int64_t oW, int64_t C, int64_t step, int count, const float* const* tap, float* y) {
   typedef typename Kind::Value V;
   typedef typename Kind::Memory M;
+  const int taps = fixed > 0 ? fixed : count;
   for (int64_t w = 0; w < oW; ++w)
     for (int64_t c = 0; c < C; c += width) {
-      const int64_t at = 2 * w * C + c;
-      V best = *reinterpret_cast<const M*>(row[0] + at);
-      for (int k = 0; k < 8; ++k) {
-        const V v = *reinterpret_cast<const M*>(row[k / 2] + at + (k % 2) * C);
+      const int64_t at = w * step + c;
+      V best = *reinterpret_cast<const M*>(tap[0] + at);
+#pragma GCC unroll 8
+      for (int k = 0; k < taps; ++k) {
+        const V v = *reinterpret_cast<const M*>(tap[k] + at);
         best = ((v > best) | (v != v)) ? v : best;
       }
       *reinterpret_cast<M*>(y + w * C + c) = best;
     }
 }
 
-/// Writes the 2 oW voxels of all four rows of dx: dy where the maximum is, 0 elsewhere.
-template <class Kind, int width>
-void pool_row_backward(int64_t oW, int64_t C, const float* const* row, const float* dy, float* const* drow) {
+/// Writes all voxels of dx under the row's windows: dy where the maximum is, 0 elsewhere.
+template <class Kind, int width, int fixed>
+void pool_row_backward(int64_t oW, int64_t C, int64_t step, int count, const float* const* tap, const float* dy,
+                       float* const* dtap) {
   typedef typename Kind::Value V;
   typedef typename Kind::Memory M;
   typedef typename Kind::Index Index;
+  const int taps = fixed > 0 ? fixed : count;
   for (int64_t w = 0; w < oW; ++w)
     for (int64_t c = 0; c < C; c += width) {
-      const int64_t at = 2 * w * C + c;
+      const int64_t at = w * step + c;
       const V g = *reinterpret_cast<const M*>(dy + w * C + c);
-      V best = *reinterpret_cast<const M*>(row[0] + at);
+      V best = *reinterpret_cast<const M*>(tap[0] + at);
       Index where{};
 #pragma GCC unroll 8
-      for (int k = 1; k < 8; ++k) {
-        const V v = *reinterpret_cast<const M*>(row[k / 2] + at + (k % 2) * C);
+      for (int k = 1; k < taps; ++k) {
+        const V v = *reinterpret_cast<const M*>(tap[k] + at);
         const auto m = (v > best) | (v != v);
         best = m ? v : best;
         where = m ? Index{} + k : where;
       }
 #pragma GCC unroll 8
-      for (int k = 0; k < 8; ++k)
-        *reinterpret_cast<M*>(drow[k / 2] + at + (k % 2) * C) = where == k ? g : V{};
+      for (int k = 0; k < taps; ++k) *reinterpret_cast<M*>(dtap[k] + at) = where == k ? g : V{};
     }
 }
 
-inline void pool_rows(int64_t oW, int64_t C, const float* const* row, float* y) {
-  if (C % 8 == 0) pool_row<PoolVector, pool_width>(oW, C, row, y);
-  else pool_row<PoolOne, 1>(oW, C, row, y);
+template <int fixed>
+void pool_rows_of(int64_t oW, int64_t C, int64_t step, int taps, const float* const* tap, float* y) {
+  if (C % 8 == 0) pool_row<PoolVector, pool_width, fixed>(oW, C, step, taps, tap, y);
+  else pool_row<PoolOne, 1, fixed>(oW, C, step, taps, tap, y);
 }
-inline void pool_rows_backward(int64_t oW, int64_t C, const float* const* row, const float* dy, float* const* drow) {
-  if (C % 8 == 0) pool_row_backward<PoolVector, pool_width>(oW, C, row, dy, drow);
-  else pool_row_backward<PoolOne, 1>(oW, C, row, dy, drow);
+template <int fixed>
+void pool_rows_backward_of(int64_t oW, int64_t C, int64_t step, int taps, const float* const* tap, const float* dy,
+                           float* const* dtap) {
+  if (C % 8 == 0) pool_row_backward<PoolVector, pool_width, fixed>(oW, C, step, taps, tap, dy, dtap);
+  else pool_row_backward<PoolOne, 1, fixed>(oW, C, step, taps, tap, dy, dtap);
+}
+
+inline void pool_rows(int64_t oW, int64_t C, int64_t step, int taps, const float* const* tap, float* y) {
+  if (taps == 8) pool_rows_of<8>(oW, C, step, taps, tap, y);
+  else if (taps == 4) pool_rows_of<4>(oW, C, step, taps, tap, y);
+  else pool_rows_of<0>(oW, C, step, taps, tap, y);
+}
+inline void pool_rows_backward(int64_t oW, int64_t C, int64_t step, int taps, const float* const* tap, const float* dy,
+                               float* const* dtap) {
+  if (taps == 8) pool_rows_backward_of<8>(oW, C, step, taps, tap, dy, dtap);
+  else if (taps == 4) pool_rows_backward_of<4>(oW, C, step, taps, tap, dy, dtap);
+  else pool_rows_backward_of<0>(oW, C, step, taps, tap, dy, dtap);
 }
 
 }  // namespace flat
