@@ -15,7 +15,7 @@ MAY_INCLUDE = {  # folder -> folders whose headers it may include, its own besid
     "ops": CORE | {"autograd", "kernels"},
     "nn": CORE | {"autograd", "ops"},
     "optim": CORE | {"autograd", "kernels", "nn", "ops"},
-    "pu": CORE | {"autograd", "ops"},
+    "pu": CORE | {"autograd", "kernels", "ops"},
     "models": ENGINE,
     "io": CORE,
     "data": CORE | {"io"},  # the published data set is an HDF5 file

@@ -11,4 +11,5 @@
 #include "voxgrad/cpu/pointwise.hpp"
 #include "voxgrad/cpu/pool3d.hpp"
 #include "voxgrad/cpu/reduce.hpp"
+#include "voxgrad/cpu/set_mean.hpp"
 #include "voxgrad/cpu/upsample3d.hpp"
