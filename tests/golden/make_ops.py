@@ -43,6 +43,14 @@ def running(x, m, v, momentum):
     return torch.cat([m, v])
 
 
+def block(x, w, g, b, slope):
+    return norm(conv(x, w, padding=1), g, b, None, None, True, slope)
+
+
+def fork(h, w, b):
+    return torch.cat([last(F.max_pool3d(first(h), 2)).reshape(-1), conv(h, w, b, padding=1).reshape(-1)])
+
+
 CASES = []
 
 
@@ -172,6 +180,47 @@ cv("conv_transpose3d_one_input", "conv_t(a, b, c, stride=2, padding=1, output_pa
 cv("conv_transpose3d_one_output", "conv_t(a, b, c, stride=2, padding=1, output_padding=1)", (1, 2, 3, 2, 5), (3, 3, 3, 5, 1))
 cv("conv_transpose3d_eight", "conv_t(a, b, c, stride=2, padding=1, output_padding=1)", (1, 2, 2, 5, 16), (3, 3, 3, 16, 8))
 
+# ---- blocks of convolution, norm and activation; weights as in tests/ops/conv_block.cpp
+def weight(*w):
+    f = 2 / np.sqrt(np.prod(w[:4]))
+    return (w, -f, f)
+
+
+def gamma(c):
+    return ((c,), 0.5, 1.5)
+
+
+def beta(c):
+    return ((c,), -0.5, 0.5)
+
+
+def one(name, line, x, w, constant):
+    c = w[4]
+    case(name, line, (x, -1, 2), weight(*w), ((c,),), gamma(c), beta(c), ((c,), -0.5, 0.5), ((c,), 0.5, 2), constant=constant)
+
+
+def chain(name, x, mid, skip, out, head):
+    case(name, "conv(block(torch.cat([block(a, b, c, d, 0.2), e], -1), f, g, h, 0), i, j)", (x,), weight(3, 3, 3, x[4], mid),
+         gamma(mid), beta(mid), (x[:4] + (skip,),), weight(3, 3, 3, mid + skip, out), gamma(out), beta(out),
+         weight(1, 1, 1, out, head), ((head,),))
+
+
+def forked(name, x, mid, out):
+    case(name, "fork(block(a, b, c, d, 0.2), e, f)", (x,), weight(3, 3, 3, x[4], mid), gamma(mid), beta(mid),
+         weight(3, 3, 3, mid, out), ((out,),))
+
+
+V = (2, 3, 4, 5, 2)
+one("conv_block_training", "norm(conv(a, b, c, padding=1), d, e, f, g, True, 0.2)", V, (3, 3, 3, 2, 3), "cfg")
+one("conv_block_eval", "norm(conv(a, b, c, padding=1), d, e, f, g, False, 0)", V, (3, 3, 3, 2, 3), "fg")
+one("conv_block_rows", "norm(conv(a, b, c, padding=1), d, e, f, g, True, 0.2)", (1, 2, 3, 9, 8), (3, 3, 3, 8, 8), "cfg")
+chain("conv_block_chain", V, 3, 2, 4, 1)
+chain("conv_block_chain_rows", (1, 2, 3, 9, 1), 8, 8, 8, 1)
+forked("conv_block_forked", (1, 4, 5, 6, 2), 3, 2)
+forked("conv_block_forked_rows", (1, 2, 3, 8, 1), 8, 8)
+case("conv_block_relus", "conv(torch.cat([F.relu(conv(a, b, c, padding=1)), a], -1), d, e, padding=1)", (V,),
+     weight(3, 3, 3, 2, 3), ((3,),), weight(3, 3, 3, 5, 2), ((2,),))
+
 
 def main():
     print("torch", torch.__version__, "numpy", np.__version__)
@@ -183,7 +232,7 @@ def main():
     for name, line, inputs, constant in CASES:
         leaves = {}
         for k, spec in enumerate(inputs):
-            letter = "abcde"[k]
+            letter = "abcdefghij"[k]
             leaves[letter] = torch.from_numpy(np.array(draw(name, k, *spec))).requires_grad_(letter not in constant)
         y = eval(line, globals(), leaves)
         parts = [y.detach().contiguous().numpy().ravel()]

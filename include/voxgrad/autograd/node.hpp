@@ -24,25 +24,7 @@ struct Edge {
   Tensor leaf;
 };
 
-/// Where a backward function puts the gradients of its inputs.
-class Grads {
- public:
-  explicit Grads(const std::vector<Edge>& edges) : edges_(edges), values_(edges.size()) {}
-  /// False when nobody asked for input i's gradient: skip computing it.
-  bool wanted(size_t i) const { return edges_[i].wanted(); }
-  /// Gives input i's gradient: same shape and dtype as the input.
-  void set(size_t i, Tensor gradient) {
-    check<ShapeError>(gradient.shape() == edges_[i].shape && gradient.dtype() == edges_[i].dtype,
-                      "backward: gradient of input ", i, " is ", gradient.shape(), ", the input is ", edges_[i].shape);
-    values_[i] = std::move(gradient);
-  }
-  size_t size() const { return edges_.size(); }
-  Tensor take(size_t i) { return std::exchange(values_[i], Tensor()); }
-
- private:
-  const std::vector<Edge>& edges_;
-  std::vector<Tensor> values_;
-};
+class Grads;
 
 class Node {
  public:
@@ -77,6 +59,32 @@ class Node {
     static std::atomic<uint64_t> counter{0};
     return counter.fetch_add(1, std::memory_order_relaxed);
   }
+};
+
+/// Where a backward function puts the gradients of its inputs.
+class Grads {
+ public:
+  explicit Grads(const std::vector<Edge>& edges) : edges_(edges), values_(edges.size()) {}
+  /// False when nobody asked for input i's gradient: skip computing it.
+  bool wanted(size_t i) const { return edges_[i].wanted(); }
+  /// The gradient of input i that its other consumers have left so far, undefined if none. An op may add its own part
+  /// in place (and call touch()) instead of set(i), when the memory is unique().
+  Tensor* collected(size_t i) const {
+    Tensor* const gradient = edges_[i].node ? &edges_[i].node->gradient : nullptr;
+    return gradient && gradient->defined() ? gradient : nullptr;
+  }
+  /// Gives input i's gradient: same shape and dtype as the input.
+  void set(size_t i, Tensor gradient) {
+    check<ShapeError>(gradient.shape() == edges_[i].shape && gradient.dtype() == edges_[i].dtype,
+                      "backward: gradient of input ", i, " is ", gradient.shape(), ", the input is ", edges_[i].shape);
+    values_[i] = std::move(gradient);
+  }
+  size_t size() const { return edges_.size(); }
+  Tensor take(size_t i) { return std::exchange(values_[i], Tensor()); }
+
+ private:
+  const std::vector<Edge>& edges_;
+  std::vector<Tensor> values_;
 };
 
 /// A value kept for backward. It holds no graph, and it notices when the memory was changed in between.

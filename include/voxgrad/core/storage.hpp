@@ -107,15 +107,39 @@ class Storage {
   size_t bytes() const { return bytes_; }
   Device device() const { return device_; }
 
-  /// Counts in-place writes, so that a value saved for backward can tell that it was changed.
+  /// A stamp of the contents, unlike that of any other storage: it changes with every in-place write, so that what was
+  /// computed from a value can tell that it is still the same one.
   uint64_t version() const { return version_; }
-  void bump() { ++version_; }
+  void bump() { version_ = stamp(); }
 
  private:
+  static uint64_t stamp() {
+    static std::atomic<uint64_t> counter{0};
+    return counter.fetch_add(1, std::memory_order_relaxed);
+  }
+
   void* data_ = nullptr;
   size_t bytes_;
   Device device_;
-  uint64_t version_ = 0;
+  uint64_t version_ = stamp();
+};
+
+/// CPU memory for the duration of a kernel call, from the cache: it must not live longer than the call.
+class Workspace {
+ public:
+  explicit Workspace(size_t bytes) : bytes_(bytes), data_(CpuMemory::instance().take(bytes)) {}
+  ~Workspace() { CpuMemory::instance().give(data_, bytes_); }
+  Workspace(const Workspace&) = delete;
+  Workspace& operator=(const Workspace&) = delete;
+
+  template <class T>
+  T* as() const {
+    return static_cast<T*>(data_);
+  }
+
+ private:
+  size_t bytes_;
+  void* data_;
 };
 
 }  // namespace voxgrad

@@ -10,6 +10,36 @@
 
 namespace voxgrad::cpu {
 
+/// What a convolution reads: one tensor, or two joined along the channels; each perhaps with batch norm and
+/// activation still to be done: a = act(scale (x - centre) + offset). Joined or unfinished tensors have a
+/// multiple of 8 channels.
+struct ConvInput {
+  ConvInput(const float* plain, int64_t channels) : x{plain, nullptr}, C{channels, 0} {}
+
+  const float* x[2];
+  int64_t C[2];
+  const float* affine[2] = {};  ///< centre, scale, offset, C each; null: x as it is
+  float slope[2] = {1, 1};      ///< of the activation below zero
+};
+
+/// Called with the number of a depth slice, n D + d, while that slice is in the cache.
+struct SliceHook {
+  void (*call)(const void* context, int64_t slice) = nullptr;
+  const void* context = nullptr;
+  void operator()(int64_t slice) const {
+    if (call) call(context, slice);
+  }
+};
+
+/// Where a convolution writes: one tensor, or two that share its channels (multiples of 8 then).
+struct ConvOutput {
+  ConvOutput(float* whole, int64_t channels) : y{whole, nullptr}, C{channels, 0} {}
+
+  float* y[2];
+  int64_t C[2];
+  SliceHook done;  ///< after a slice is written
+};
+
 struct DirectPlan {
   int64_t N, in[3], out[3], Ci, Co;
   int64_t kernel[2];  ///< along D and H

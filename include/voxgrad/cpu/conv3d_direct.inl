@@ -27,10 +27,27 @@ inline void zero_floats(float* to, int64_t n) {
   for (int64_t i = 0; i < n; ++i) to[i] = 0;
 }
 
+/// The pending normalisation and activation of 8 channels.
+struct RowAct {
+  const float *centre, *scale, *offset;  ///< null: nothing pending
+  float slope;
+};
+
+typedef float Oct __attribute__((vector_size(32)));
+typedef float OctMemory __attribute__((vector_size(32), aligned(4), may_alias));
+
 /// One row of 8 channels, `points` wide, from x (pitch Ci, `have` channels), or zeros when x is null.
-inline void direct_copy_row(float* to, const float* x, int64_t Ci, int64_t have, int64_t points) {
+inline void direct_copy_row(float* to, const float* x, int64_t Ci, int64_t have, int64_t points,
+                            const RowAct& act) {
   if (!x) return zero_floats(to, points * 8);
-  if (have == 8)
+  if (act.centre) {
+    const auto oct = [](const float* p) { return reinterpret_cast<const OctMemory*>(p); };
+    const Oct centre = *oct(act.centre), scale = *oct(act.scale), offset = *oct(act.offset);
+    for (int64_t i = 0; i < points; ++i) {
+      const Oct a = (*oct(x + i * Ci) - centre) * scale + offset;
+      *reinterpret_cast<OctMemory*>(to + i * 8) = a > 0.0f ? a : a * act.slope;
+    }
+  } else if (have == 8)
     for (int64_t i = 0; i < points; ++i) __builtin_memcpy(to + i * 8, x + i * Ci, 32);
   else
     for (int64_t i = 0; i < points; ++i)
@@ -40,7 +57,18 @@ inline void direct_copy_row(float* to, const float* x, int64_t Ci, int64_t have,
 #if VOXGRAD_LANES == 16
 /// Two rows of 8 channels, interleaved; a null row is zeros.
 inline void direct_copy_pair(float* to, const float* xa, const float* xb, int64_t Ci, int64_t have,
-                             int64_t points) {
+                             int64_t points, const RowAct& act) {
+  if (act.centre) {
+    const Half centre = load_half_first(act.centre, 8), scale = load_half_first(act.scale, 8),
+               offset = load_half_first(act.offset, 8);
+    const auto finished = [&](const float* x) {
+      const Half v = (load_half_first(x, 8) - centre) * scale + offset;
+      return v > 0.0f ? v : v * act.slope;
+    };
+    for (int64_t i = 0; i < points; ++i)
+      store(to + i * 16, interleave(xa ? finished(xa + i * Ci) : Half{}, xb ? finished(xb + i * Ci) : Half{}));
+    return;
+  }
   for (int64_t i = 0; i < points; ++i) {
     const Half a = xa ? load_half_first(xa + i * Ci, have) : Half{};
     const Half b = xb ? load_half_first(xb + i * Ci, have) : Half{};
@@ -49,11 +77,16 @@ inline void direct_copy_pair(float* to, const float* xa, const float* xb, int64_
 }
 #endif
 
-/// One row of the ring, `width` points of 8 channels from c: row a of x [H,W,C] (and row a + half, in pairs),
-/// shifted right by `left`, zeros where x has nothing.
-[[gnu::always_inline]] inline void direct_row(const DirectPlan& p, const float* x, int64_t H, int64_t W,
-                                              int64_t C, int64_t c, int64_t a, int64_t left, int64_t width,
-                                              float* to) {
+/// One row of the ring, `width` points of 8 channels from c: row a of slice `s` of the input (and row a +
+/// half, in pairs), shifted right by `left`, zeros where there is nothing.
+[[gnu::always_inline]] inline void direct_row(const DirectPlan& p, const ConvInput& in, int64_t s, int64_t c,
+                                              int64_t a, int64_t left, int64_t width, float* to) {
+  const int which = c < in.C[0] ? 0 : 1;
+  if (which == 1) c -= in.C[0];
+  const int64_t H = p.in[1], W = p.in[2], C = in.C[which];
+  const float* x = in.x[which] + s * H * W * C;
+  const float* affine = in.affine[which];
+  const RowAct act{affine ? affine + c : nullptr, affine + C + c, affine + 2 * C + c, in.slope[which]};
   const int64_t have = C - c < 8 ? C - c : 8;
   const int64_t right = left + W < width ? left + W : width;
   const float* xa = a >= 0 && a < H ? x + a * W * C + c : nullptr;
@@ -62,19 +95,44 @@ inline void direct_copy_pair(float* to, const float* xa, const float* xb, int64_
   const int64_t b = a + p.half;
   const float* xb = b >= 0 && b < H ? x + b * W * C + c : nullptr;
   if (p.pair)
-    direct_copy_pair(to + left * 16, xa, xb, C, have, right - left);
+    direct_copy_pair(to + left * 16, xa, xb, C, have, right - left, act);
   else
 #endif
-    direct_copy_row(to + left * 8, xa, C, have, right - left);
+    direct_copy_row(to + left * 8, xa, C, have, right - left, act);
   zero_floats(to + right * p.unit, (width - right) * p.unit);
 }
 
-/// Copies one depth slice x [H,W,C] into the ring: row r of the ring is row r - top of x.
-inline void direct_slice(const DirectPlan& p, const float* x, int64_t H, int64_t W, int64_t C, int64_t top,
-                         int64_t left, int64_t rows, int64_t width, float* to) {
-  for (int64_t c = 0; c < C; c += 8)
+/// Copies depth slice s (of N x iD) into the ring: row r of the ring is row r - top of the slice.
+inline void direct_slice(const DirectPlan& p, const ConvInput& in, int64_t s, int64_t top, int64_t left,
+                         int64_t rows, int64_t width, float* to) {
+  for (int64_t c = 0; c < p.Ci; c += 8)
     for (int64_t r = 0; r < rows; ++r, to += width * p.unit)
-      direct_row(p, x, H, W, C, c, r - top, left, width, to);
+      direct_row(p, in, s, c, r - top, left, width, to);
+}
+
+/// Where the channels from c on of a point go: a vector may straddle the two outputs, 8 lanes to each.
+struct RowTarget {
+  float *y, *high;             ///< first point of the row; null: no second output in this vector
+  int64_t pitch, high_pitch;   ///< floats between points
+  int64_t left, high_left;     ///< channels left in each output
+};
+
+[[gnu::always_inline]] inline RowTarget row_target(const ConvOutput& out, int64_t point, int64_t c) {
+  const int which = c < out.C[0] ? 0 : 1;
+  const int64_t C = out.C[which], at = which ? c - out.C[0] : c;
+  RowTarget t{out.y[which] + point * C + at, nullptr, C, out.C[1], C - at, out.C[1]};
+  if (lanes > 8 && which == 0 && out.y[1] && t.left < lanes) t.high = out.y[1] + point * out.C[1];
+  return t;
+}
+
+/// Writes a vector of output channels of point i of a row.
+[[gnu::always_inline]] inline void store_target(const RowTarget& t, int64_t i, Vec v) {
+  store_first(t.y + i * t.pitch, v, t.left);
+#if VOXGRAD_LANES == 16
+  if (t.high)
+    store_half_first(t.high + i * t.high_pitch, __builtin_shufflevector(v, v, 8, 9, 10, 11, 12, 13, 14, 15),
+                     t.high_left);
+#endif
 }
 
 template <bool pair>
@@ -88,8 +146,9 @@ template <bool pair>
 /// Outputs of `R` rows x `T` points x NV vectors at row oh, point ow of slice d; w and bias are those of the
 /// block.
 template <bool pair, int NV, int R, int T>
-void direct_tile(const DirectPlan& p, const float* ring, const float* w, const float* bias, float* y,
-                 int64_t d, int64_t oh, int64_t ow, int64_t left) {
+void direct_tile(const DirectPlan& p, const float* ring, const float* w, const float* bias,
+                 const ConvOutput& out, int64_t s, int64_t c, int64_t oh, int64_t ow) {
+  const int64_t d = s % p.out[0];
   constexpr int unit = pair ? 16 : 8, each = pair ? 2 : 1;
   Vec acc[R][T][NV];
 #pragma GCC unroll 4
@@ -132,52 +191,56 @@ void direct_tile(const DirectPlan& p, const float* ring, const float* w, const f
   }
 #pragma GCC unroll 4
   for (int r = 0; r < R; ++r) {
-    float* to = y + ((oh + r) * p.out[2] + ow) * p.Co;
-    const bool a = oh + r < p.half;
+    if (oh + r >= p.half) break;
+    const int64_t point = (s * p.out[1] + oh + r) * p.out[2] + ow;
+    RowTarget to[NV] = {}, b{};
+#pragma GCC unroll 2
+    for (int v = 0; v < NV; ++v)
+      if (c + v * lanes < p.Co) to[v] = row_target(out, point, c + v * lanes);
+    if (pair && oh + r + p.half < p.out[1]) b = row_target(out, point + p.half * p.out[2], c);
 #pragma GCC unroll 16
     for (int t = 0; t < T; ++t) {
       if (ow + t >= p.out[2]) continue;
 #if VOXGRAD_LANES == 16
       if constexpr (pair) {
-        if (a) store_half_first(to + t * p.Co, row_a(acc[r][t][0]), left);
-        if (a && oh + r + p.half < p.out[1])
-          store_half_first(to + (p.half * p.out[2] + t) * p.Co, row_b(acc[r][t][0]), left);
+        store_half_first(to[0].y + t * to[0].pitch, row_a(acc[r][t][0]), to[0].left);
+        if (b.y) store_half_first(b.y + t * b.pitch, row_b(acc[r][t][0]), b.left);
         continue;
       }
 #endif
 #pragma GCC unroll 2
       for (int v = 0; v < NV; ++v)
-        if (a && left > v * lanes) store_first(to + t * p.Co + v * lanes, acc[r][t][v], left - v * lanes);
+        if (c + v * lanes < p.Co) store_target(to[v], t, acc[r][t][v]);
     }
   }
 }
 
 /// Output slices [begin, end) of N x oD; `ring` holds kernel[0] slices.
 template <bool pair, int NV, int R, int T>
-void direct_slices(const DirectPlan& p, const float* in, const float* w, const float* bias, float* out,
-                   int64_t begin, int64_t end, float* ring) {
+void direct_slices(const DirectPlan& p, const ConvInput& in, const float* w, const float* bias,
+                   const ConvOutput& out, int64_t begin, int64_t end, float* ring) {
   int64_t sample = -1, next = 0;  // the ring holds slices of `sample` up to `next`
   for (int64_t s = begin; s < end; ++s) {
     const int64_t n = s / p.out[0], d = s % p.out[0];
     const int64_t first = d - p.pad[0] < 0 ? 0 : d - p.pad[0];
     const int64_t last = d - p.pad[0] + p.kernel[0] < p.in[0] ? d - p.pad[0] + p.kernel[0] : p.in[0];
     for (int64_t id = n == sample && next > first ? next : first; id < last; ++id)
-      direct_slice(p, in + (n * p.in[0] + id) * p.in[1] * p.in[2] * p.Ci, p.in[1], p.in[2], p.Ci, p.pad[1],
-                   p.pad[2], p.in_rows(), p.width(), ring + id % p.kernel[0] * p.slice());
+      direct_slice(p, in, n * p.in[0] + id, p.pad[1], p.pad[2], p.in_rows(), p.width(),
+                   ring + id % p.kernel[0] * p.slice());
     sample = n, next = last;
     for (int64_t b = 0; b < p.blocks(); ++b) {
       const int64_t c = b * p.channels();
       for (int64_t oh = 0; oh < p.out_rows(); oh += R)
         for (int64_t ow = 0; ow < p.out[2]; ow += T)
-          direct_tile<pair, NV, R, T>(p, ring, w + b * p.weight_block(), bias + b * p.lanes(),
-                                      out + s * p.out[1] * p.out[2] * p.Co + c, d, oh, ow, p.Co - c);
+          direct_tile<pair, NV, R, T>(p, ring, w + b * p.weight_block(), bias + b * p.lanes(), out, s, c, oh, ow);
     }
+    out.done(s);
   }
 }
 
 /// Runs the tile that the plan names.
-inline void direct_run(const DirectPlan& p, const float* in, const float* w, const float* bias, float* out,
-                       int64_t begin, int64_t end, float* ring) {
+inline void direct_run(const DirectPlan& p, const ConvInput& in, const float* w, const float* bias,
+                       const ConvOutput& out, int64_t begin, int64_t end, float* ring) {
 #if VOXGRAD_LANES == 16
   const auto run = p.pair ? (p.wide == 16 ? direct_slices<true, 1, 1, 16> : direct_slices<true, 1, 2, 8>)
                    : p.vectors == 2 ? direct_slices<false, 2, 1, 8>

@@ -36,8 +36,8 @@ inline float* float_scratch(int slot, int64_t count) {
 }
 
 /// out = bias + convolution of in by the plan; `adjoint`: w as the data gradient reads it.
-inline void conv_direct(const DirectPlan& p, bool adjoint, const float* in, const float* w, const float* bias,
-                        float* out) {
+inline void conv_direct(const DirectPlan& p, bool adjoint, const ConvInput& in, const float* w,
+                        const float* bias, const ConvOutput& out) {
   float* packed = float_scratch(0, p.blocks() * (p.weight_block() + p.lanes()));
   float* packed_bias = packed + p.blocks() * p.weight_block();
   const auto pack = by_isa(scalar::direct_weights, avx2::direct_weights, avx512::direct_weights);
@@ -68,8 +68,8 @@ inline WinogradPlan winograd_plan(const DirectPlan& d) {
 }
 
 /// conv_direct by Winograd's method.
-inline void conv_winograd(const WinogradPlan& p, bool adjoint, const float* in, const float* w,
-                          const float* bias, float* out) {
+inline void conv_winograd(const WinogradPlan& p, bool adjoint, const ConvInput& in, const float* w,
+                          const float* bias, const ConvOutput& out) {
   const int64_t block = 6 * p.position_weights();
   float* packed = float_scratch(0, p.blocks() * (block + p.lanes()));
   float* packed_bias = packed + p.blocks() * block;
@@ -105,8 +105,9 @@ struct WeightChunks {
   }
 };
 
-/// dw by Winograd's method.
-inline void conv_winograd_weight(WinogradPlan p, const float* x, const float* dy, float* dw) {
+/// dw by Winograd's method; `before` is called ahead of reading a slice of dy, each slice once.
+inline void conv_winograd_weight(WinogradPlan p, const ConvInput& x, const float* dy, float* dw,
+                                 const SliceHook& before = {}) {
   p.vectors = p.rows = p.group = 1;
   p.window = std::clamp<int64_t>(128 / (p.tiles() * p.half), 1, std::max(int64_t(1), p.out[0]));
   const int64_t blocks8 = p.channel_blocks();
@@ -119,6 +120,13 @@ inline void conv_winograd_weight(WinogradPlan p, const float* x, const float* dy
   const int64_t parts = chunks.count % threads() == 0
                             ? 1
                             : std::min(blocks8, (2 * threads() + chunks.count - 1) / chunks.count);
+  SliceHook each = before;
+  if (parts > 1 && before.call) {  // several threads will read a slice
+    parallel_for(chunks.slices, 1, [&](int64_t begin, int64_t end) {
+      for (int64_t s = begin; s < end; ++s) before(s);
+    });
+    each = {};
+  }
   parallel_for(chunks.count * parts, 1, [&](int64_t begin, int64_t end) {
     float* ring = float_scratch(2, (p.kernel[0] - 1 + p.window) * p.ring_slice());
     float* gradient =
@@ -126,7 +134,7 @@ inline void conv_winograd_weight(WinogradPlan p, const float* x, const float* dy
     float* plain = float_scratch(4, p.padded() * p.unit);
     for (int64_t t = begin; t < end; ++t) {
       const int64_t c = t / parts, part = t % parts;
-      run(p, x, dy, c * chunks.length, std::min(chunks.slices, (c + 1) * chunks.length),
+      run(p, x, dy, each, c * chunks.length, std::min(chunks.slices, (c + 1) * chunks.length),
           blocks8 * part / parts, blocks8 * (part + 1) / parts, plain, ring, gradient, S + c * size);
     }
   });
@@ -136,8 +144,9 @@ inline void conv_winograd_weight(WinogradPlan p, const float* x, const float* dy
                [&](int64_t begin, int64_t end) { reduce(p, S, chunks.count, size, begin, end, dw); });
 }
 
-/// dw by the direct kernel.
-inline void conv_direct_weight(DirectPlan p, const float* x, const float* dy, float* dw) {
+/// dw by the direct kernel; `before` as above.
+inline void conv_direct_weight(DirectPlan p, const ConvInput& x, const float* dy, float* dw,
+                               const SliceHook& before = {}) {
   p.vectors = p.rows = 1;
   p.fold = p.Ci * p.kernel[1] <= 8 ? p.kernel[1] : 1;
   const int64_t kH = p.fold > 1 ? 1 : p.kernel[1], blocks8 = (p.Ci * p.fold + 7) / 8;
@@ -149,12 +158,24 @@ inline void conv_direct_weight(DirectPlan p, const float* x, const float* dy, fl
     float* ring = float_scratch(2, p.kernel[0] * blocks8 * (p.out_rows() + kH - 1) * p.in[2] * p.unit);
     float* gradient = float_scratch(3, p.blocks() * p.out_rows() * (p.in[2] + 2) * p.vector_lanes);
     for (int64_t c = begin; c < end; ++c)
-      run(p, x, dy, c * chunks.length, std::min(chunks.slices, (c + 1) * chunks.length), ring, gradient,
-          S + c * size);
+      run(p, x, dy, before, c * chunks.length, std::min(chunks.slices, (c + 1) * chunks.length), ring,
+          gradient, S + c * size);
   });
   const auto reduce = by_isa(scalar::weight_reduce, avx2::weight_reduce, avx512::weight_reduce);
   parallel_for(p.kernel[0] * p.kernel[1], size < 65536 ? p.kernel[0] * p.kernel[1] : 1,
                [&](int64_t begin, int64_t end) { reduce(p, S, chunks.count, size, begin, end, dw); });
+}
+
+/// out = bias + convolution of in, by the method that suits the plan.
+inline void conv_planned(const DirectPlan& p, bool adjoint, const ConvInput& in, const float* w,
+                         const float* bias, const ConvOutput& out) {
+  winograd_takes(p) ? conv_winograd(winograd_plan(p), adjoint, in, w, bias, out)
+                    : conv_direct(p, adjoint, in, w, bias, out);
+}
+inline void conv_planned_weight(const DirectPlan& p, const ConvInput& x, const float* dy, float* dw,
+                                const SliceHook& before) {
+  winograd_takes(p) ? conv_winograd_weight(winograd_plan(p), x, dy, dw, before)
+                    : conv_direct_weight(p, x, dy, dw, before);
 }
 
 /// True for a plain product of channels at every point.
@@ -168,8 +189,7 @@ inline void conv3d_forward_f32(const kernels::Conv3dProblem& p, const float* x, 
                                const float* bias, float* y) {
   if (direct_takes(p, false)) {
     const DirectPlan d = direct_plan(p, false);
-    return winograd_takes(d) ? conv_winograd(winograd_plan(d), false, x, w, bias, y)
-                             : conv_direct(d, false, x, w, bias, y);
+    return conv_planned(d, false, {x, p.Ci}, w, bias, {y, p.Co});
   }
   const ConvAxis axis[3] = {conv_axis(p, 0, false), conv_axis(p, 1, false), conv_axis(p, 2, false)};
   if (pointwise(p) && conv_narrow(p.N * p.in[0] * p.in[1] * p.in[2], p.Ci, p.Co, x, w, false, bias, y))
@@ -181,8 +201,7 @@ inline void conv3d_backward_data_f32(const kernels::Conv3dProblem& p, const floa
                                      float* dx) {
   if (direct_takes(p, true)) {
     const DirectPlan d = direct_plan(p, true);
-    return winograd_takes(d) ? conv_winograd(winograd_plan(d), true, dy, w, nullptr, dx)
-                             : conv_direct(d, true, dy, w, nullptr, dx);
+    return conv_planned(d, true, {dy, p.Co}, w, nullptr, {dx, p.Ci});
   }
   const ConvAxis axis[3] = {conv_axis(p, 0, false), conv_axis(p, 1, false), conv_axis(p, 2, false)};
   if (pointwise(p) && conv_narrow(p.N * p.in[0] * p.in[1] * p.in[2], p.Co, p.Ci, dy, w, true, nullptr, dx))
@@ -194,7 +213,7 @@ inline void conv3d_backward_weight_f32(const kernels::Conv3dProblem& p, const fl
                                        float* dw, float* db) {
   if (direct_takes(p, false)) {
     const DirectPlan d = direct_plan(p, false);
-    winograd_takes(d) ? conv_winograd_weight(winograd_plan(d), x, dy, dw) : conv_direct_weight(d, x, dy, dw);
+    conv_planned_weight(d, {x, p.Ci}, dy, dw, {});
   } else {
     const ConvAxis axis[3] = {conv_axis(p, 0, false), conv_axis(p, 1, false), conv_axis(p, 2, false)};
     conv_outer(axis, false, p.N, p.Ci, p.Co, x, dy, dw);

@@ -104,8 +104,8 @@ void weight_tile(const WeightWalk& walk, const float* x_slice, const float* dy_s
 
 /// Sums of one chunk, output slices [begin, end) of N x oD, into S [block][kD][channel
 /// block][kH][3][8][lanes].
-inline void weight_run(const DirectPlan& p, const float* x, const float* dy, int64_t begin, int64_t end,
-                       float* ring, float* gradient, float* S) {
+inline void weight_run(const DirectPlan& p, const ConvInput& x, const float* dy, const SliceHook& before,
+                       int64_t begin, int64_t end, float* ring, float* gradient, float* S) {
   const int64_t W = p.in[2], rows = p.out_rows(), width = W + 2;
   const int64_t kH = p.fold > 1 ? 1 : p.kernel[1], C = p.Ci * p.fold, in_rows = rows + kH - 1;
   const int64_t plane = in_rows * W * p.unit, blocks8 = (C + 7) / 8, slice = blocks8 * plane;
@@ -116,14 +116,14 @@ inline void weight_run(const DirectPlan& p, const float* x, const float* dy, int
     const int64_t first = d - p.pad[0] < 0 ? 0 : d - p.pad[0];
     const int64_t last = d - p.pad[0] + p.kernel[0] < p.in[0] ? d - p.pad[0] + p.kernel[0] : p.in[0];
     for (int64_t id = n == sample && next > first ? next : first; id < last; ++id) {
-      const float* from = x + (n * p.in[0] + id) * p.in[1] * W * p.Ci;
       float* to = ring + id % p.kernel[0] * slice;
       if (p.fold > 1)
-        weight_fold_slice(p, from, p.in[1], W, p.Ci, p.pad[1], rows, to);
+        weight_fold_slice(p, x.x[0] + (n * p.in[0] + id) * p.in[1] * W * p.Ci, p.in[1], W, p.Ci, p.pad[1], rows, to);
       else
-        direct_slice(p, from, p.in[1], W, p.Ci, p.pad[1], 0, in_rows, W, to);
+        direct_slice(p, x, n * p.in[0] + id, p.pad[1], 0, in_rows, W, to);
     }
     sample = n, next = last;
+    before(s);
     weight_gradient_slice(p, dy + s * p.out[1] * p.out[2] * p.Co, rows, width, gradient);
     const WeightWalk walk{1, 1, 0, 0, 0, rows, W * p.unit, width * lanes, W};
     float* sums = S;

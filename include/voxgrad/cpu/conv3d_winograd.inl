@@ -45,13 +45,12 @@ template <class U, class Memory>
 
 /// Brings channel blocks [begin, end) of slice id of sample n into `slice` of the ring, row by row: `plain`
 /// holds one row before its transform.
-inline void winograd_bring(const WinogradPlan& p, const float* in, int64_t n, int64_t id, int64_t begin,
+inline void winograd_bring(const WinogradPlan& p, const ConvInput& in, int64_t n, int64_t id, int64_t begin,
                            int64_t end, float* plain, float* slice) {
-  const float* x = in + (n * p.in[0] + id) * p.in[1] * p.in[2] * p.Ci;
   for (int64_t c = begin; c < end; ++c) {
     float* to = slice + c * p.groups() * p.group_size();
     for (int64_t r = 0; r < p.in_rows(); ++r, to += p.group * p.unit) {
-      direct_row(p, x, p.in[1], p.in[2], p.Ci, c * 8, r - p.pad[1], p.pad[2], p.padded(), plain);
+      direct_row(p, in, n * p.in[0] + id, c * 8, r - p.pad[1], p.pad[2], p.padded(), plain);
 #if VOXGRAD_LANES == 16
       if (!p.pair) {
         winograd_row<Half, HalfMemory>(p, plain, to);
@@ -128,10 +127,10 @@ template <bool pair, int NV, int R, int T>
       for (int v = 0; v < NV; ++v) store(sums + ((r * T + t) * NV + v) * lanes, acc[r][t][v]);
 }
 
-/// Six sums of a tile to four outputs plus bias, written at y (points `Co` apart); `points` of them exist.
+/// Six sums of a tile to four outputs plus bias, of which `points` exist.
 template <bool pair>
-[[gnu::always_inline]] inline void winograd_output(const float* sums, int64_t apart, Vec bias, float* y,
-                                                   float* y_b, int64_t Co, int64_t points, int64_t left) {
+[[gnu::always_inline]] inline void winograd_output(const float* sums, int64_t apart, Vec bias,
+                                                   const RowTarget& y, const RowTarget& y_b, int64_t points) {
   Vec m[6];
 #pragma GCC unroll 6
   for (int i = 0; i < 6; ++i) m[i] = load(sums + i * apart);
@@ -143,20 +142,20 @@ template <bool pair>
     if (i >= points) break;
 #if VOXGRAD_LANES == 16
     if constexpr (pair) {
-      if (y) store_half_first(y + i * Co, row_a(out[i]), left);
-      if (y_b) store_half_first(y_b + i * Co, row_b(out[i]), left);
+      store_half_first(y.y + i * y.pitch, row_a(out[i]), y.left);
+      if (y_b.y) store_half_first(y_b.y + i * y_b.pitch, row_b(out[i]), y_b.left);
       continue;
     }
 #endif
-    if (y) store_first(y + i * Co, out[i], left);
+    store_target(y, i, out[i]);
   }
   (void)y_b;
 }
 
 /// Output slices [begin, end) of N x oD; `plain` holds one row before its transform.
 template <bool pair, int NV, int R, int T>
-void winograd_slices(const WinogradPlan& p, const float* in, const float* w, const float* bias, float* out,
-                     int64_t begin, int64_t end, float* plain, float* ring) {
+void winograd_slices(const WinogradPlan& p, const ConvInput& in, const float* w, const float* bias,
+                     const ConvOutput& out, int64_t begin, int64_t end, float* plain, float* ring) {
   alignas(64) float sums[6 * R * T * NV * lanes];
   constexpr int64_t apart = R * T * NV * lanes;
   int64_t sample = -1, next = 0;  // the ring holds slices of `sample` up to `next`
@@ -179,19 +178,21 @@ void winograd_slices(const WinogradPlan& p, const float* in, const float* w, con
               for (int64_t v = 0; v < NV; ++v) {
                 const int64_t c = b * p.channels() + v * lanes, ow = (g * T + t) * 4;
                 if (c >= p.Co) continue;
-                float* y = out + ((s * p.out[1] + oh + r) * p.out[2] + ow) * p.Co + c;
-                float* y_b = pair && oh + r + p.half < p.out[1] ? y + p.half * p.out[2] * p.Co : nullptr;
+                const int64_t point = (s * p.out[1] + oh + r) * p.out[2] + ow;
+                RowTarget y_b{};
+                if (pair && oh + r + p.half < p.out[1]) y_b = row_target(out, point + p.half * p.out[2], c);
                 winograd_output<pair>(sums + ((r * T + t) * NV + v) * lanes, apart,
-                                      load(bias + b * p.lanes() + v * lanes), y, y_b, p.Co, p.out[2] - ow,
-                                      p.Co - c);
+                                      load(bias + b * p.lanes() + v * lanes), row_target(out, point, c), y_b,
+                                      p.out[2] - ow);
               }
         }
+    out.done(s);
   }
 }
 
 /// Runs the tile that the plan names.
-inline void winograd_run(const WinogradPlan& p, const float* in, const float* w, const float* bias,
-                         float* out, int64_t begin, int64_t end, float* plain, float* ring) {
+inline void winograd_run(const WinogradPlan& p, const ConvInput& in, const float* w, const float* bias,
+                         const ConvOutput& out, int64_t begin, int64_t end, float* plain, float* ring) {
 #if VOXGRAD_LANES == 16
   const auto run = p.pair           ? winograd_slices<true, 1, 4, 4>
                    : p.vectors == 2 ? winograd_slices<false, 2, 4, 2>
@@ -244,9 +245,9 @@ inline void winograd_gradient_slice(const WinogradPlan& p, const float* dy, floa
 /// Sums of one chunk, output slices [begin, end), into S [channel block][block][kD][position][3][8][lanes],
 /// of its channel blocks [c_begin, c_end). Runs of up to p.window slices are transformed and then summed, so
 /// that sums stay in registers for long.
-inline void winograd_weight_run(const WinogradPlan& p, const float* x, const float* dy, int64_t begin,
-                                int64_t end, int64_t c_begin, int64_t c_end, float* plain, float* ring,
-                                float* gradient, float* S) {
+inline void winograd_weight_run(const WinogradPlan& p, const ConvInput& x, const float* dy,
+                                const SliceHook& before, int64_t begin, int64_t end, int64_t c_begin,
+                                int64_t c_end, float* plain, float* ring, float* gradient, float* S) {
   const int64_t high = p.in_rows() + 2, slots = p.kernel[0] - 1 + p.window;
   const int64_t column = high * lanes, gradient_slice = 6 * p.blocks() * p.tiles() * column;
   // Without pairs the rows of padding are zeros for all lanes: left out.
@@ -264,8 +265,10 @@ inline void winograd_weight_run(const WinogradPlan& p, const float* x, const flo
     for (int64_t id = n == sample && next > first ? next : first; id < last; ++id)
       winograd_bring(p, x, n, id, c_begin, c_end, plain, ring + id % slots * p.ring_slice());
     sample = n, next = last;
-    for (int64_t i = 0; i < length; ++i)
+    for (int64_t i = 0; i < length; ++i) {
+      before(s + i);
       winograd_gradient_slice(p, dy + (s + i) * p.out[1] * p.out[2] * p.Co, gradient + i * gradient_slice);
+    }
     for (int64_t b = 0; b < p.blocks(); ++b)
       for (int64_t i = 0; i < 6; ++i)  // one position's gradient stays in L1 while channels and depths pass
         for (int64_t c8 = c_begin; c8 < c_end; ++c8)

@@ -4,6 +4,7 @@
 // blocks of fixed size and in double across them, so the thread count changes no bit.
 
 #include "voxgrad/core/parallel.hpp"
+#include "voxgrad/core/storage.hpp"
 #include "voxgrad/cpu/norm_ref.hpp"
 #include "voxgrad/cpu/vec.hpp"
 
@@ -52,53 +53,87 @@ struct NormBlocks {
   }
 };
 
-/// One pass over memory: in each block first a rough mean, then moments about it (the block is in cache by then), so
-/// that a mean far from 0 costs no digits; blocks are combined about the total mean.
-inline void batch_norm_statistics_f32(const kernels::BatchNormProblem& p, const float* x, double* mean, double* variance) {
-  const NormBlocks b(p);
-  double* const partial = static_cast<double*>(scratch(0, size_t(b.count * 2 * b.C + 1) * sizeof(double)));
-  auto* sums = by_isa(scalar::flat::period_sums, avx2::flat::period_sums, avx512::flat::period_sums);
-  auto* moments = by_isa(scalar::flat::period_moments, avx2::flat::period_moments, avx512::flat::period_moments);
-  parallel_for(b.count, 2, [&](int64_t first, int64_t last) {
-    float* const centre = static_cast<float*>(scratch(1, size_t(3 * b.L) * sizeof(float)));
+/// Mean and variance of every channel of [pieces, rows, C], a piece at a time as it comes by. In each block first a
+/// rough mean, then moments about it (the block is in cache by then), so that a mean far from 0 costs no digits; blocks
+/// are combined about the total mean.
+class NormMoments {
+ public:
+  NormMoments(int64_t pieces, const kernels::BatchNormProblem& piece)
+      : blocks(piece), pieces_(pieces), partial_(size_t(pieces * blocks.count * 2 * blocks.C + 1) * sizeof(double)) {}
+
+  /// Takes block i of a piece that starts at x. Blocks may come from any thread, in any order.
+  void add(int64_t piece, int64_t i, const float* x) const {
+    const NormBlocks& b = blocks;
+    auto* sums = by_isa(scalar::flat::period_sums, avx2::flat::period_sums, avx512::flat::period_sums);
+    auto* moments = by_isa(scalar::flat::period_moments, avx2::flat::period_moments, avx512::flat::period_moments);
+    float* const centre = static_cast<float*>(scratch(5, size_t(3 * b.L) * sizeof(float)));
     float *const sum = centre + b.L, *const square = sum + b.L;
-    for (int64_t i = first; i < last; ++i) {
-      const float* in = x + b.begin(i);
-      sums(b.size(i), b.L, in, sum);
-      b.repeat(centre, [&](int64_t c) { return b.fold(sum, c) / b.rows(i); });
-      moments(b.size(i), b.L, in, centre, sum, square);
-      for (int64_t c = 0; c < b.C; ++c) {
-        const double s = b.fold(sum, c);
-        partial[(2 * i) * b.C + c] = double(centre[c]) + s / b.rows(i);
-        partial[(2 * i + 1) * b.C + c] = b.fold(square, c) - s * s / b.rows(i);
-      }
+    const float* in = x + b.begin(i);
+    sums(b.size(i), b.L, in, sum);
+    b.repeat(centre, [&](int64_t c) { return b.fold(sum, c) / b.rows(i); });
+    moments(b.size(i), b.L, in, centre, sum, square);
+    double* const mean = partial_.as<double>() + (piece * b.count + i) * 2 * b.C;
+    for (int64_t c = 0; c < b.C; ++c) {
+      const double s = b.fold(sum, c);
+      mean[c] = double(centre[c]) + s / b.rows(i);
+      mean[b.C + c] = b.fold(square, c) - s * s / b.rows(i);
     }
-  });
-  for (int64_t c = 0; c < b.C; ++c) {
-    double total = 0, squares = 0;
-    for (int64_t i = 0; i < b.count; ++i) total += partial[2 * i * b.C + c] * b.rows(i);
-    mean[c] = total / double(p.rows);
-    for (int64_t i = 0; i < b.count; ++i) {
-      const double d = partial[2 * i * b.C + c] - mean[c];
-      squares += partial[(2 * i + 1) * b.C + c] + d * d * b.rows(i);
-    }
-    variance[c] = squares < 0 ? 0 : squares / double(p.rows);
   }
+  void add(int64_t piece, const float* x) const {
+    for (int64_t i = 0; i < blocks.count; ++i) add(piece, i, x);
+  }
+
+  /// Mean and biased variance ([C] each) of all pieces.
+  void finish(double* mean, double* variance) const {
+    const NormBlocks& b = blocks;
+    const double* const partial = partial_.as<double>();
+    const int64_t all = pieces_ * b.count;
+    const double rows = double(pieces_) * double(b.n / b.C);
+    for (int64_t c = 0; c < b.C; ++c) {
+      double total = 0, squares = 0;
+      for (int64_t i = 0; i < all; ++i) total += partial[2 * i * b.C + c] * b.rows(i % b.count);
+      mean[c] = total / rows;
+      for (int64_t i = 0; i < all; ++i) {
+        const double d = partial[2 * i * b.C + c] - mean[c];
+        squares += partial[(2 * i + 1) * b.C + c] + d * d * b.rows(i % b.count);
+      }
+      variance[c] = squares < 0 ? 0 : squares / rows;
+    }
+  }
+
+  const NormBlocks blocks;
+
+ private:
+  int64_t pieces_;
+  Workspace partial_;
+};
+
+inline void batch_norm_statistics_f32(const kernels::BatchNormProblem& p, const float* x, double* mean, double* variance) {
+  const NormMoments moments(1, p);
+  parallel_for(moments.blocks.count, 2, [&](int64_t first, int64_t last) {
+    for (int64_t i = first; i < last; ++i) moments.add(0, i, x);
+  });
+  moments.finish(mean, variance);
 }
 
-/// scale x + shift is computed as scale (x - centre) + offset with centre = -shift / scale: the same line, without
-/// the cancellation that a mean far from 0 brings.
+/// The line scale x + shift as scale (x - centre) + offset: the same, without the cancellation that a mean far from 0
+/// brings.
+struct NormLine {
+  double centre, scale, offset;
+};
+inline NormLine norm_line(double scale, double shift) {
+  const double zero = -shift / scale, centre = zero > -1e30 && zero < 1e30 ? double(float(zero)) : 0;
+  return {centre, scale, scale * centre + shift};
+}
+
 inline void batch_norm_forward_f32(const kernels::BatchNormProblem& p, const float* x, const double* scale,
                                    const double* shift, float* y) {
   const NormBlocks b(p);
   float* const centre = static_cast<float*>(scratch(0, size_t(3 * b.L) * sizeof(float)));
   float *const factor = centre + b.L, *const offset = factor + b.L;
-  b.repeat(centre, [&](int64_t c) {
-    const double zero = -shift[c] / scale[c];
-    return zero > -1e30 && zero < 1e30 ? zero : 0;
-  });
+  b.repeat(centre, [&](int64_t c) { return norm_line(scale[c], shift[c]).centre; });
   b.repeat(factor, [&](int64_t c) { return scale[c]; });
-  b.repeat(offset, [&](int64_t c) { return scale[c] * double(centre[c]) + shift[c]; });
+  b.repeat(offset, [&](int64_t c) { return norm_line(scale[c], shift[c]).offset; });
   auto* run = by_isa(scalar::flat::norm_forward, avx2::flat::norm_forward, avx512::flat::norm_forward);
   parallel_for(b.count, 2, [&](int64_t first, int64_t last) {
     const int64_t at = b.begin(first), end = last == b.count ? b.n : b.begin(last);
@@ -106,52 +141,104 @@ inline void batch_norm_forward_f32(const kernels::BatchNormProblem& p, const flo
   });
 }
 
+/// The backward pass of batch norm (none where gamma is null) and activation, in two steps over [pieces, rows, C]: sums over everything, then
+/// dx = gamma inv_std (da - mean da - normalised mean(da normalised)), da = dy act'. Pieces may come from any thread.
+class NormBackward {
+ public:
+  NormBackward(int64_t pieces, const kernels::BatchNormProblem& piece, const double* mean, const double* inv_std,
+               const float* gamma, const float* beta)
+      : blocks(piece), pieces_(pieces), slope_(float(piece.slope)), gamma_(gamma), inv_std_(inv_std),
+        periods_(size_t(8 * blocks.L) * sizeof(float)) {
+    const NormBlocks& b = blocks;
+    b.repeat(period(0), [&](int64_t c) { return gamma ? mean[c] : 0; });
+    b.repeat(period(1), [&](int64_t c) { return gamma ? inv_std[c] : 1; });
+    b.repeat(period(2), [&](int64_t c) { return gamma ? (double(period(0)[c]) - mean[c]) * inv_std[c] : 0; });
+    b.repeat(period(3), [&](int64_t c) { return gamma ? double(gamma[c]) : 1; });
+    b.repeat(period(4), [&](int64_t c) { return gamma ? double(beta[c]) : 0; });
+  }
+
+  /// Memory for the sums of every block, to be used by sums().
+  size_t partial_bytes() const { return size_t(pieces_ * blocks.count * 2 * blocks.C + 1) * sizeof(double); }
+
+  void sums(int64_t piece, int64_t i, const float* x, const float* dy, double* partial) const {
+    const NormBlocks& b = blocks;
+    auto* run =
+        by_isa(scalar::flat::norm_backward_sums, avx2::flat::norm_backward_sums, avx512::flat::norm_backward_sums);
+    float* const sum = static_cast<float*>(scratch(5, size_t(2 * b.L) * sizeof(float)));
+    float* const dot = sum + b.L;
+    run(b.size(i), b.L, slope_, kinds(), x + b.begin(i), dy + b.begin(i), sum, dot);
+    double* const to = partial + (piece * b.count + i) * 2 * b.C;
+    for (int64_t c = 0; c < b.C; ++c) {
+      to[c] = b.fold(sum, c);
+      to[b.C + c] = b.fold(dot, c);
+    }
+  }
+  void sums(int64_t piece, const float* x, const float* dy, double* partial) const {
+    for (int64_t i = 0; i < blocks.count; ++i) sums(piece, i, x, dy, partial);
+  }
+  /// sum[c] = sum of da, dot[c] = sum of da times normalised, over all pieces.
+  void finish(const double* partial, double* sum, double* dot) const {
+    for (int64_t c = 0; c < blocks.C; ++c) {
+      sum[c] = dot[c] = 0;
+      for (int64_t i = 0; i < pieces_ * blocks.count; ++i) {
+        sum[c] += partial[2 * i * blocks.C + c];
+        dot[c] += partial[(2 * i + 1) * blocks.C + c];
+      }
+    }
+  }
+
+  /// To be called once before data(). `share`: 1 / all rows with batch statistics, else 0 (and the sums are not read).
+  void prepare(const double* sum, const double* dot, double share) const {
+    blocks.repeat(period(5), [&](int64_t c) { return gamma_ ? double(gamma_[c]) * inv_std_[c] : 1; });
+    blocks.repeat(period(6), [&](int64_t c) { return share > 0 ? double(float(sum[c])) * share : 0; });
+    blocks.repeat(period(7), [&](int64_t c) { return share > 0 ? double(float(dot[c])) * share : 0; });
+  }
+  /// dx of blocks [first, last) of the piece that starts at x; dx may be dy.
+  void data(int64_t first, int64_t last, const float* x, const float* dy, float* dx) const {
+    auto* run =
+        by_isa(scalar::flat::norm_backward_data, avx2::flat::norm_backward_data, avx512::flat::norm_backward_data);
+    const int64_t at = blocks.begin(first), end = last == blocks.count ? blocks.n : blocks.begin(last);
+    run(end - at, blocks.L, slope_, kinds(), x + at, dy + at, dx + at);
+  }
+
+  const NormBlocks blocks;
+
+ private:
+  float* period(int i) const { return periods_.as<float>() + i * blocks.L; }
+  NormPeriod kinds() const {
+    return {period(0), period(1), period(2), period(3), period(4), period(5), period(6), period(7)};
+  }
+
+  int64_t pieces_;
+  float slope_;
+  const float* gamma_;
+  const double* inv_std_;
+  Workspace periods_;
+};
+
+/// Sums of the whole of x and dy.
+inline void norm_backward_sums_f32(const NormBackward& norm, const float* x, const float* dy, double* sum, double* dot) {
+  const Workspace partial(norm.partial_bytes());
+  parallel_for(norm.blocks.count, 2, [&](int64_t first, int64_t last) {
+    for (int64_t i = first; i < last; ++i) norm.sums(0, i, x, dy, partial.as<double>());
+  });
+  norm.finish(partial.as<double>(), sum, dot);
+}
+
 inline void batch_norm_backward_f32(const kernels::BatchNormProblem& p, bool batch_statistics, const float* x,
                                     const float* dy, const double* mean, const double* inv_std, const float* gamma,
                                     const float* beta, float* dx, float* dgamma, float* dbeta) {
-  const NormBlocks b(p);
-  double* const partial = static_cast<double*>(scratch(0, size_t(b.count * 2 * b.C + 1) * sizeof(double)));
-  float* const periods = static_cast<float*>(scratch(1, size_t(8 * b.L) * sizeof(float)));
-  const auto period = [&](int i) { return periods + i * b.L; };
-  b.repeat(period(0), [&](int64_t c) { return mean[c]; });
-  b.repeat(period(1), [&](int64_t c) { return inv_std[c]; });
-  b.repeat(period(2), [&](int64_t c) { return (double(period(0)[c]) - mean[c]) * inv_std[c]; });
-  b.repeat(period(3), [&](int64_t c) { return gamma[c]; });
-  b.repeat(period(4), [&](int64_t c) { return beta[c]; });
-  const NormPeriod kinds{period(0), period(1), period(2), period(3), period(4), period(5), period(6), period(7)};
-  auto* sums =
-      by_isa(scalar::flat::norm_backward_sums, avx2::flat::norm_backward_sums, avx512::flat::norm_backward_sums);
-  auto* data =
-      by_isa(scalar::flat::norm_backward_data, avx2::flat::norm_backward_data, avx512::flat::norm_backward_data);
-  parallel_for(b.count, 2, [&](int64_t first, int64_t last) {
-    float* const sum = static_cast<float*>(scratch(2, size_t(2 * b.L) * sizeof(float)));
-    float* const dot = sum + b.L;
-    for (int64_t i = first; i < last; ++i) {
-      sums(b.size(i), b.L, float(p.slope), kinds, x + b.begin(i), dy + b.begin(i), sum, dot);
-      for (int64_t c = 0; c < b.C; ++c) {
-        partial[(2 * i) * b.C + c] = b.fold(sum, c);
-        partial[(2 * i + 1) * b.C + c] = b.fold(dot, c);
-      }
-    }
-  });
-  for (int64_t c = 0; c < b.C; ++c) {
-    double sum = 0, dot = 0;
-    for (int64_t i = 0; i < b.count; ++i) {
-      sum += partial[(2 * i) * b.C + c];
-      dot += partial[(2 * i + 1) * b.C + c];
-    }
-    dbeta[c] = float(sum);
-    dgamma[c] = float(dot);
+  const NormBackward norm(1, p, mean, inv_std, gamma, beta);
+  const Workspace totals(size_t(2 * p.C) * sizeof(double));
+  double *const sum = totals.as<double>(), *const dot = sum + p.C;
+  norm_backward_sums_f32(norm, x, dy, sum, dot);
+  for (int64_t c = 0; c < p.C; ++c) {
+    dbeta[c] = float(sum[c]);
+    dgamma[c] = float(dot[c]);
   }
   if (dx == nullptr || p.rows == 0) return;
-  const double share = batch_statistics ? 1 / double(p.rows) : 0;
-  b.repeat(period(5), [&](int64_t c) { return double(gamma[c]) * inv_std[c]; });
-  b.repeat(period(6), [&](int64_t c) { return double(dbeta[c]) * share; });
-  b.repeat(period(7), [&](int64_t c) { return double(dgamma[c]) * share; });
-  parallel_for(b.count, 2, [&](int64_t first, int64_t last) {
-    const int64_t at = b.begin(first), end = last == b.count ? b.n : b.begin(last);
-    data(end - at, b.L, float(p.slope), kinds, x + at, dy + at, dx + at);
-  });
+  norm.prepare(sum, dot, batch_statistics ? 1 / double(p.rows) : 0);
+  parallel_for(norm.blocks.count, 2, [&](int64_t first, int64_t last) { norm.data(first, last, x, dy, dx); });
 }
 
 inline void batch_norm_statistics(const kernels::BatchNormProblem& p, const void* x, double* mean, double* variance) {

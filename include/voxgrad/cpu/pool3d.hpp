@@ -9,6 +9,14 @@
 #include "voxgrad/cpu/pool3d_ref.hpp"
 #include "voxgrad/cpu/vec.hpp"
 
+namespace voxgrad::cpu {
+/// What is to be done to raw values while they are loaded, [C] each; null: nothing.
+struct PoolAct {
+  const float *centre = nullptr, *scale = nullptr, *offset = nullptr;
+  float slope = 1;
+};
+}  // namespace voxgrad::cpu
+
 #define VOXGRAD_INL "voxgrad/cpu/pool3d.inl"
 #include "voxgrad/simd/for_each_isa.hpp"
 
@@ -33,7 +41,7 @@ void window_taps(const kernels::Pool3dProblem& p, T* x, int64_t n, int64_t oz, i
         tap[k++] = x + (n * p.in[0] + oz * p.kernel[0] + kz) * plane + (oy * p.kernel[1] + ky) * line + kx * p.C;
 }
 
-inline void max_pool3d_forward_rows(const kernels::Pool3dProblem& p, const float* x, float* y) {
+inline void max_pool3d_forward_rows(const kernels::Pool3dProblem& p, const float* x, float* y, const PoolAct& act = {}) {
   auto* run = by_isa(scalar::flat::pool_rows, avx2::flat::pool_rows, avx512::flat::pool_rows);
   const int64_t length = p.out[2] * p.C;
   const int taps = int(p.kernel[0] * p.kernel[1] * p.kernel[2]);
@@ -41,17 +49,21 @@ inline void max_pool3d_forward_rows(const kernels::Pool3dProblem& p, const float
     for (int64_t r = begin; r < end; ++r) {
       const float* tap[max_pool_taps];
       window_taps(p, x, r / p.out[1] / p.out[0], r / p.out[1] % p.out[0], r % p.out[1], tap);
-      run(p.out[2], p.C, p.kernel[2] * p.C, taps, tap, y + r * length);
+      run(p.out[2], p.C, p.kernel[2] * p.C, taps, act, tap, y + r * length);
     }
   });
 }
 
-/// Writes dx once: what the windows cover, and zeros behind the last window of every axis.
-inline void max_pool3d_backward_rows(const kernels::Pool3dProblem& p, const float* x, const float* dy, float* dx) {
+/// Writes dx once: what the windows cover, and zeros behind the last window of every axis. Of raw values it may add to dx
+/// instead.
+inline void max_pool3d_backward_rows(const kernels::Pool3dProblem& p, const float* x, const float* dy, float* dx,
+                                     const PoolAct& act = {}, bool add = false) {
   auto* run = by_isa(scalar::flat::pool_rows_backward, avx2::flat::pool_rows_backward, avx512::flat::pool_rows_backward);
   const int64_t line = p.in[2] * p.C, plane = p.in[1] * line, length = p.out[2] * p.C, covered = p.kernel[2] * length;
   const int taps = int(p.kernel[0] * p.kernel[1] * p.kernel[2]);
-  const auto clear = [](float* from, int64_t count) { std::memset(from, 0, size_t(count) * sizeof(float)); };
+  const auto clear = [add](float* from, int64_t count) {
+    if (!add) std::memset(from, 0, size_t(count) * sizeof(float));
+  };
   const int64_t slabs = (p.in[0] + p.kernel[0] - 1) / p.kernel[0];
   parallel_for(p.N * slabs, 1 + flat_grain / (p.kernel[0] * plane), [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
@@ -65,7 +77,7 @@ inline void max_pool3d_backward_rows(const kernels::Pool3dProblem& p, const floa
       for (int64_t oy = 0; oy < p.out[1]; ++oy) {
         window_taps(p, x, n, oz, oy, tap);
         window_taps(p, dx, n, oz, oy, dtap);
-        run(p.out[2], p.C, p.kernel[2] * p.C, taps, tap, dy + ((n * p.out[0] + oz) * p.out[1] + oy) * length, dtap);
+        run(p.out[2], p.C, p.kernel[2] * p.C, taps, act, add, tap, dy + ((n * p.out[0] + oz) * p.out[1] + oy) * length, dtap);
         for (int row = 0; row < taps; row += int(p.kernel[2])) clear(dtap[row] + covered, line - covered);
       }
       const int64_t done = p.kernel[1] * p.out[1] * line;

@@ -16,31 +16,44 @@ struct PoolOne {
   typedef float Memory;
 };
 
+/// The finished value of channels c.. at `p`.
+template <class Kind, bool raw>
+[[gnu::always_inline]] inline void pool_load(const float* p, int64_t c, const PoolAct& act, typename Kind::Value& v) {
+  typedef typename Kind::Memory M;
+  v = *reinterpret_cast<const M*>(p);
+  if constexpr (raw) {
+    v = (v - *reinterpret_cast<const M*>(act.centre + c)) * *reinterpret_cast<const M*>(act.scale + c) +
+        *reinterpret_cast<const M*>(act.offset + c);
+    v = v > 0.0f ? v : v * act.slope;
+  }
+}
+
 /// One output row of oW voxels. tap[k] is the first voxel of tap k of the row's first window, windows are `step`
 /// floats apart. A voxel replaces the maximum so far where it is larger, or NaN as in PyTorch. `fixed`: the number of
 /// taps where the compiler shall know it, else 0.
-template <class Kind, int width, int fixed>
-void pool_row(int64_t oW, int64_t C, int64_t step, int count, const float* const* tap, float* y) {
+template <class Kind, int width, int fixed, bool raw>
+void pool_row(int64_t oW, int64_t C, int64_t step, int count, const PoolAct& act, const float* const* tap, float* y) {
   typedef typename Kind::Value V;
   typedef typename Kind::Memory M;
   const int taps = fixed > 0 ? fixed : count;
   for (int64_t w = 0; w < oW; ++w)
     for (int64_t c = 0; c < C; c += width) {
       const int64_t at = w * step + c;
-      V best = *reinterpret_cast<const M*>(tap[0] + at);
+      V best, v;
+      pool_load<Kind, raw>(tap[0] + at, c, act, best);
 #pragma GCC unroll 8
       for (int k = 0; k < taps; ++k) {
-        const V v = *reinterpret_cast<const M*>(tap[k] + at);
+        pool_load<Kind, raw>(tap[k] + at, c, act, v);
         best = ((v > best) | (v != v)) ? v : best;
       }
       *reinterpret_cast<M*>(y + w * C + c) = best;
     }
 }
 
-/// Writes all voxels of dx under the row's windows: dy where the maximum is, 0 elsewhere.
-template <class Kind, int width, int fixed>
-void pool_row_backward(int64_t oW, int64_t C, int64_t step, int count, const float* const* tap, const float* dy,
-                       float* const* dtap) {
+/// Writes all voxels of dx under the row's windows: dy where the maximum is, 0 elsewhere. Raw: adds instead where `add`.
+template <class Kind, int width, int fixed, bool raw>
+void pool_row_backward(int64_t oW, int64_t C, int64_t step, int count, const PoolAct& act, bool add, const float* const* tap,
+                       const float* dy, float* const* dtap) {
   typedef typename Kind::Value V;
   typedef typename Kind::Memory M;
   typedef typename Kind::Index Index;
@@ -49,42 +62,54 @@ void pool_row_backward(int64_t oW, int64_t C, int64_t step, int count, const flo
     for (int64_t c = 0; c < C; c += width) {
       const int64_t at = w * step + c;
       const V g = *reinterpret_cast<const M*>(dy + w * C + c);
-      V best = *reinterpret_cast<const M*>(tap[0] + at);
+      V best, v;
+      pool_load<Kind, raw>(tap[0] + at, c, act, best);
       Index where{};
 #pragma GCC unroll 8
       for (int k = 1; k < taps; ++k) {
-        const V v = *reinterpret_cast<const M*>(tap[k] + at);
+        pool_load<Kind, raw>(tap[k] + at, c, act, v);
         const auto m = (v > best) | (v != v);
         best = m ? v : best;
         where = m ? Index{} + k : where;
       }
 #pragma GCC unroll 8
-      for (int k = 0; k < taps; ++k) *reinterpret_cast<M*>(dtap[k] + at) = where == k ? g : V{};
+      for (int k = 0; k < taps; ++k) {
+        M* const to = reinterpret_cast<M*>(dtap[k] + at);
+        const V here = where == k ? g : V{};
+        if (raw && add) *to += here;
+        else *to = here;
+      }
     }
 }
 
-template <int fixed>
-void pool_rows_of(int64_t oW, int64_t C, int64_t step, int taps, const float* const* tap, float* y) {
-  if (C % 8 == 0) pool_row<PoolVector, pool_width, fixed>(oW, C, step, taps, tap, y);
-  else pool_row<PoolOne, 1, fixed>(oW, C, step, taps, tap, y);
+template <int fixed, bool raw>
+void pool_rows_of(int64_t oW, int64_t C, int64_t step, int taps, const PoolAct& act, const float* const* tap, float* y) {
+  if (C % 8 == 0) pool_row<PoolVector, pool_width, fixed, raw>(oW, C, step, taps, act, tap, y);
+  else pool_row<PoolOne, 1, fixed, raw>(oW, C, step, taps, act, tap, y);
 }
-template <int fixed>
-void pool_rows_backward_of(int64_t oW, int64_t C, int64_t step, int taps, const float* const* tap, const float* dy,
-                           float* const* dtap) {
-  if (C % 8 == 0) pool_row_backward<PoolVector, pool_width, fixed>(oW, C, step, taps, tap, dy, dtap);
-  else pool_row_backward<PoolOne, 1, fixed>(oW, C, step, taps, tap, dy, dtap);
+template <int fixed, bool raw>
+void pool_rows_backward_of(int64_t oW, int64_t C, int64_t step, int taps, const PoolAct& act, bool add,
+                           const float* const* tap, const float* dy, float* const* dtap) {
+  if (C % 8 == 0) pool_row_backward<PoolVector, pool_width, fixed, raw>(oW, C, step, taps, act, add, tap, dy, dtap);
+  else pool_row_backward<PoolOne, 1, fixed, raw>(oW, C, step, taps, act, add, tap, dy, dtap);
 }
 
-inline void pool_rows(int64_t oW, int64_t C, int64_t step, int taps, const float* const* tap, float* y) {
-  if (taps == 8) pool_rows_of<8>(oW, C, step, taps, tap, y);
-  else if (taps == 4) pool_rows_of<4>(oW, C, step, taps, tap, y);
-  else pool_rows_of<0>(oW, C, step, taps, tap, y);
+inline void pool_rows(int64_t oW, int64_t C, int64_t step, int taps, const PoolAct& act, const float* const* tap, float* y) {
+  const auto run = act.centre    ? taps == 8 ? pool_rows_of<8, true> : taps == 4 ? pool_rows_of<4, true> : pool_rows_of<0, true>
+                   : taps == 8 ? pool_rows_of<8, false>
+                   : taps == 4 ? pool_rows_of<4, false>
+                               : pool_rows_of<0, false>;
+  run(oW, C, step, taps, act, tap, y);
 }
-inline void pool_rows_backward(int64_t oW, int64_t C, int64_t step, int taps, const float* const* tap, const float* dy,
-                               float* const* dtap) {
-  if (taps == 8) pool_rows_backward_of<8>(oW, C, step, taps, tap, dy, dtap);
-  else if (taps == 4) pool_rows_backward_of<4>(oW, C, step, taps, tap, dy, dtap);
-  else pool_rows_backward_of<0>(oW, C, step, taps, tap, dy, dtap);
+inline void pool_rows_backward(int64_t oW, int64_t C, int64_t step, int taps, const PoolAct& act, bool add,
+                               const float* const* tap, const float* dy, float* const* dtap) {
+  const auto run = act.centre  ? taps == 8   ? pool_rows_backward_of<8, true>
+                                 : taps == 4 ? pool_rows_backward_of<4, true>
+                                             : pool_rows_backward_of<0, true>
+                   : taps == 8 ? pool_rows_backward_of<8, false>
+                   : taps == 4 ? pool_rows_backward_of<4, false>
+                               : pool_rows_backward_of<0, false>;
+  run(oW, C, step, taps, act, add, tap, dy, dtap);
 }
 
 }  // namespace flat

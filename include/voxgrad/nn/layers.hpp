@@ -5,6 +5,7 @@
 #include "voxgrad/nn/init.hpp"
 #include "voxgrad/nn/module.hpp"
 #include "voxgrad/ops/conv3d.hpp"
+#include "voxgrad/ops/conv_block.hpp"
 #include "voxgrad/ops/matmul.hpp"
 #include "voxgrad/ops/norm.hpp"
 
@@ -23,6 +24,7 @@ class Conv3d : public Module {
     parameter("bias", bias);
   }
   Tensor operator()(const Tensor& x) const { return conv3d(x, weight, bias, options); }
+  Tensor operator()(const Activation& x) const { return conv3d(x, weight, bias, options); }
 
   Tensor weight, bias;
   Conv3dOptions options;
@@ -59,16 +61,29 @@ class BatchNorm : public Module {
     buffer("running_var", running_var);
     buffer("num_batches_tracked", num_batches_tracked);
   }
-  Tensor operator()(const Tensor& x) {
+  Tensor operator()(const Tensor& x) { return batch_norm(x, weight, bias, running_mean, running_var, next()); }
+  /// The options of one more application; in training it is counted.
+  BatchNormOptions next() {
     BatchNormOptions now = options;
     now.training = training();
     if (now.training) num_batches_tracked = Tensor::scalar(num_batches_tracked.item() + 1, num_batches_tracked.dtype());
-    return batch_norm(x, weight, bias, running_mean, running_var, now);
+    return now;
   }
 
   Tensor weight, bias, running_mean, running_var, num_batches_tracked;
   BatchNormOptions options;
 };
+
+/// norm(conv(sources joined)) with the norm's activation, or without norm act(conv(...)), as one op whose result is
+/// finished by its consumers.
+inline Activation fused_block(std::vector<Activation> sources, const Conv3d& conv, BatchNorm* norm, double slope) {
+  ConvBlockOptions options{conv.options, {}};
+  options.norm.slope = slope;
+  if (!norm) return conv_block(std::move(sources), conv.weight, conv.bias, {}, options);
+  options.norm = norm->next();
+  return conv_block(std::move(sources), conv.weight, conv.bias,
+                    {norm->weight, norm->bias, norm->running_mean, norm->running_var}, options);
+}
 
 /// y = x w + b for x [rows, in].
 class Linear : public Module {

@@ -16,27 +16,27 @@ struct ConvTranspose3dOptions {
   std::array<int64_t, 3> stride{1, 1, 1}, padding{0, 0, 0}, output_padding{0, 0, 0}, dilation{1, 1, 1};
 };
 
-/// Checks what both convolutions ask of x, weight and bias, and fills the common part of the problem.
-inline void conv_problem(const char* op, const Tensor& x, const Tensor& weight, const Tensor& bias,
+/// Checks what both convolutions ask of x's shape, weight and bias, and fills the common part of the problem.
+inline void conv_problem(const char* op, const Shape& x, DType dtype, const Tensor& weight, const Tensor& bias,
                          const std::array<int64_t, 3>& stride, const std::array<int64_t, 3>& padding,
                          const std::array<int64_t, 3>& dilation, kernels::Conv3dProblem& p) {
-  check<ShapeError>(x.shape().rank() == 5, op, ": x must be [N,D,H,W,C], got ", x.shape());
+  check<ShapeError>(x.rank() == 5, op, ": x must be [N,D,H,W,C], got ", x);
   check<ShapeError>(weight.shape().rank() == 5, op, ": weight must be [kD,kH,kW,Ci,Co], got ", weight.shape());
-  check<ShapeError>(weight.shape()[3] == x.shape()[4], op, ": weight has ", weight.shape()[3], " input channels, x has ",
-                    x.shape()[4], " (weight ", weight.shape(), ", x ", x.shape(), ")");
-  check<DTypeError>(weight.dtype() == x.dtype(), op, ": x is ", name(x.dtype()), ", weight is ", name(weight.dtype()));
+  check<ShapeError>(weight.shape()[3] == x[4], op, ": weight has ", weight.shape()[3], " input channels, x has ",
+                    x[4], " (weight ", weight.shape(), ", x ", x, ")");
+  check<DTypeError>(weight.dtype() == dtype, op, ": x is ", name(dtype), ", weight is ", name(weight.dtype()));
   if (bias.defined())
-    check<ShapeError>(bias.shape() == Shape{weight.shape()[4]} && bias.dtype() == x.dtype(), op, ": bias must be [",
-                      weight.shape()[4], "] ", name(x.dtype()), ", got ", bias.shape(), " ", name(bias.dtype()));
-  p.dtype = x.dtype();
-  p.N = x.shape()[0];
-  p.Ci = x.shape()[4];
+    check<ShapeError>(bias.shape() == Shape{weight.shape()[4]} && bias.dtype() == dtype, op, ": bias must be [",
+                      weight.shape()[4], "] ", name(dtype), ", got ", bias.shape(), " ", name(bias.dtype()));
+  p.dtype = dtype;
+  p.N = x[0];
+  p.Ci = x[4];
   p.Co = weight.shape()[4];
   for (int i = 0; i < 3; ++i) {
     const size_t k = size_t(i);
     check<ShapeError>(stride[k] >= 1 && dilation[k] >= 1 && padding[k] >= 0, op, ": stride and dilation start at 1, ",
                       "padding at 0; got ", stride[k], ", ", dilation[k], ", ", padding[k]);
-    p.in[i] = x.shape()[i + 1];
+    p.in[i] = x[i + 1];
     p.kernel[i] = weight.shape()[i];
     p.stride[i] = stride[k];
     p.padding[i] = padding[k];
@@ -80,17 +80,24 @@ Tensor conv_recorded(const char* op, const Kernels<Table>& slot, const Problem& 
   });
 }
 
+/// The problem of conv3d for x of this shape.
+inline kernels::Conv3dProblem conv3d_problem(const char* op, const Shape& x, DType dtype, const Tensor& weight,
+                                             const Tensor& bias, const Conv3dOptions& options) {
+  kernels::Conv3dProblem p{};
+  conv_problem(op, x, dtype, weight, bias, options.stride, options.padding, options.dilation, p);
+  for (int i = 0; i < 3; ++i) {
+    p.out[i] = conv_extent(p.in[i], p.kernel[i], p.stride[i], p.padding[i], p.dilation[i]);
+    check<ShapeError>(p.out[i] > 0, op, ": the kernel ", weight.shape(), " does not fit into x ", x, " with padding ",
+                      p.padding[i]);
+  }
+  return p;
+}
+
 /// y[n,o,co] = bias[co] + sum over k, ci of x[n, o stride + k dilation - padding, ci] weight[k,ci,co], as PyTorch's
 /// Conv3d. x [N,D,H,W,Ci]; bias [Co] or undefined; f32 or f64.
 inline Tensor conv3d(const Tensor& x, const Tensor& weight, const Tensor& bias, const Conv3dOptions& options = {}) {
-  kernels::Conv3dProblem p{};
-  conv_problem("conv3d", x, weight, bias, options.stride, options.padding, options.dilation, p);
-  for (int i = 0; i < 3; ++i) {
-    p.out[i] = conv_extent(p.in[i], p.kernel[i], p.stride[i], p.padding[i], p.dilation[i]);
-    check<ShapeError>(p.out[i] > 0, "conv3d: the kernel ", weight.shape(), " does not fit into x ", x.shape(),
-                      " with padding ", p.padding[i]);
-  }
-  return conv_recorded("conv3d", kernels::conv3d, p, x, weight, bias);
+  return conv_recorded("conv3d", kernels::conv3d, conv3d_problem("conv3d", x.shape(), x.dtype(), weight, bias, options), x,
+                       weight, bias);
 }
 
 /// The adjoint of conv3d: x[n,i,ci] weight[k,ci,co] is added to y[n, i stride + k dilation - padding, co].
@@ -98,7 +105,7 @@ inline Tensor conv3d(const Tensor& x, const Tensor& weight, const Tensor& bias, 
 inline Tensor conv_transpose3d(const Tensor& x, const Tensor& weight, const Tensor& bias,
                                const ConvTranspose3dOptions& options = {}) {
   kernels::ConvTranspose3dProblem p{};
-  conv_problem("conv_transpose3d", x, weight, bias, options.stride, options.padding, options.dilation, p);
+  conv_problem("conv_transpose3d", x.shape(), x.dtype(), weight, bias, options.stride, options.padding, options.dilation, p);
   for (int i = 0; i < 3; ++i) {
     const int64_t extra = options.output_padding[size_t(i)];
     check<ShapeError>(extra >= 0 && extra < std::max(p.stride[i], p.dilation[i]), "conv_transpose3d: output_padding ", extra,

@@ -8,19 +8,25 @@
 
 namespace voxgrad {
 
+inline kernels::Pool3dProblem pool3d_problem(const char* op, const Shape& x, DType dtype, const std::array<int64_t, 3>& kernel,
+                                             const std::array<int64_t, 3>& stride) {
+  check<ShapeError>(x.rank() == 5, op, ": x must be [N,D,H,W,C], got ", x);
+  kernels::Pool3dProblem p{dtype, x[0], {}, {}, x[4], {}, {}};
+  for (int i = 0; i < 3; ++i) {
+    p.in[i] = x[i + 1];
+    p.kernel[i] = kernel[size_t(i)];
+    p.stride[i] = stride[size_t(i)];
+    check<ShapeError>(p.kernel[i] >= 1 && p.stride[i] >= 1, op, ": kernel and stride start at 1");
+    p.out[i] = conv_extent(p.in[i], p.kernel[i], p.stride[i], 0, 1);
+    check<ShapeError>(p.out[i] > 0, op, ": a window of ", p.kernel[i], " does not fit into x ", x);
+  }
+  return p;
+}
+
 /// Maximum over windows of `kernel` voxels every `stride` voxels, without padding; incomplete windows are dropped.
 /// x [N,D,H,W,C]. The gradient goes to the first maximum in scan order, as in PyTorch.
 inline Tensor max_pool3d(const Tensor& x, std::array<int64_t, 3> kernel = {2, 2, 2}, std::array<int64_t, 3> stride = {2, 2, 2}) {
-  check<ShapeError>(x.shape().rank() == 5, "max_pool3d: x must be [N,D,H,W,C], got ", x.shape());
-  kernels::Pool3dProblem p{x.dtype(), x.shape()[0], {}, {}, x.shape()[4], {}, {}};
-  for (int i = 0; i < 3; ++i) {
-    p.in[i] = x.shape()[i + 1];
-    p.kernel[i] = kernel[size_t(i)];
-    p.stride[i] = stride[size_t(i)];
-    check<ShapeError>(p.kernel[i] >= 1 && p.stride[i] >= 1, "max_pool3d: kernel and stride start at 1");
-    p.out[i] = conv_extent(p.in[i], p.kernel[i], p.stride[i], 0, 1);
-    check<ShapeError>(p.out[i] > 0, "max_pool3d: a window of ", p.kernel[i], " does not fit into x ", x.shape());
-  }
+  const kernels::Pool3dProblem p = pool3d_problem("max_pool3d", x.shape(), x.dtype(), kernel, stride);
   Tensor y(Shape{p.N, p.out[0], p.out[1], p.out[2], p.C}, x.dtype(), x.device());
   {
     TraceScope trace("max_pool3d", "forward", x.shape(), y.shape());
