@@ -66,8 +66,7 @@ void doubling_slices(const DirectPlan& p, const float* x, const float* w, const 
   for (int64_t s = begin; s < end; ++s) {
     const int64_t d = s % D, n = s / D;
     for (int64_t i = next > s ? next : s; i <= s + 1 && i < (n + 1) * D; ++i, next = i)
-      direct_slice(p, x + i * H * W * p.Ci, H, W, p.Ci, 0, 0, p.in_rows(), p.width(),
-                   ring + i % 2 * p.slice());
+      direct_slice(p, {x, p.Ci}, i, 0, 0, p.in_rows(), p.width(), ring + i % 2 * p.slice());
     for (int64_t h = 0; h < p.half; ++h)
       for (int64_t parity = 0; parity < 4; ++parity)
         for (int64_t b = 0; b < p.blocks(); ++b)
