@@ -83,41 +83,51 @@ inline void winograd_weights(const WinogradPlan& p, const float* plain, float* t
           }
 }
 
-/// Products of one position: R rows x T tiles x NV vectors, summed over depth taps and channels, into sums.
-template <bool pair, int NV, int R, int T>
-[[gnu::always_inline]] inline void winograd_tile(const WinogradPlan& p, const float* ring, const float* w,
-                                                 int64_t d, float* sums) {
+/// acc += C channels of R + 2 rows x T tiles of the ring times their weights [C][kH][NV][lanes].
+template <bool pair, int C, int NV, int R, int T>
+[[gnu::always_inline]] inline void winograd_channels(const float* x, const float* w, Vec (&acc)[R][T][NV]) {
   constexpr int unit = pair ? 16 : 8, each = pair ? 2 : 1;
-  Vec acc[R][T][NV] = {};
-  const int64_t plane = p.groups() * p.group_size();
-  for (int64_t kd = 0; kd < p.kernel[0]; ++kd) {
-    const int64_t id = d + kd - p.pad[0];
-    if (id < 0 || id >= p.in[0]) {
-      w += p.Ci * 3 * NV * lanes;
-      continue;
-    }
-    const float* x = ring + id % p.kernel[0] * p.ring_slice();
-    for (int64_t c8 = 0; c8 < p.Ci; c8 += 8, x += plane) {
-      const int64_t have = p.Ci - c8 < 8 ? p.Ci - c8 : 8;
-      for (int64_t ci = 0; ci < have; ++ci, w += 3 * NV * lanes) {
-        Vec wv[3][NV];
+#pragma GCC unroll 8
+  for (int ci = 0; ci < C; ++ci) {
+    Vec wv[3][NV];
+#pragma GCC unroll 3
+    for (int k = 0; k < 3; ++k)
+#pragma GCC unroll 2
+      for (int v = 0; v < NV; ++v) wv[k][v] = load(w + ((ci * 3 + k) * NV + v) * lanes);
+#pragma GCC unroll 10
+    for (int r = 0; r < R + 2; ++r)
+#pragma GCC unroll 4
+      for (int t = 0; t < T; ++t) {
+        const Vec b = ring_splat<pair>(x + (r * T + t) * unit + ci * each);
 #pragma GCC unroll 3
         for (int k = 0; k < 3; ++k)
+          if (r - k >= 0 && r - k < R)
 #pragma GCC unroll 2
-          for (int v = 0; v < NV; ++v) wv[k][v] = load(w + (k * NV + v) * lanes);
-#pragma GCC unroll 10
-        for (int r = 0; r < R + 2; ++r)
-#pragma GCC unroll 4
-          for (int t = 0; t < T; ++t) {
-            const Vec b = ring_splat<pair>(x + (r * T + t) * unit + ci * each);
-#pragma GCC unroll 3
-            for (int k = 0; k < 3; ++k)
-              if (r - k >= 0 && r - k < R)
-#pragma GCC unroll 2
-                for (int v = 0; v < NV; ++v) acc[r - k][t][v] = fma(b, wv[k][v], acc[r - k][t][v]);
-          }
+            for (int v = 0; v < NV; ++v) acc[r - k][t][v] = fma(b, wv[k][v], acc[r - k][t][v]);
       }
+  }
+}
+
+/// Products of one position: R rows x T tiles x NV vectors, summed over depth taps [from, to), the first in
+/// ring slot `slot`, and channels, into sums. The ring is larger than L1: while the tile is computed, the
+/// next one, `ahead` floats on, is fetched.
+template <bool pair, int NV, int R, int T>
+[[gnu::always_inline]] inline void winograd_tile(const WinogradPlan& p, const float* ring, const float* w,
+                                                 int64_t from, int64_t to, int64_t slot, int64_t ahead,
+                                                 float* sums) {
+  constexpr int unit = pair ? 16 : 8, each = pair ? 2 : 1, lines = (R + 2) * T * unit / 16;
+  Vec acc[R][T][NV] = {};
+  const int64_t plane = p.groups() * p.group_size();
+  w += from * p.Ci * 3 * NV * lanes;
+  for (int64_t kd = from; kd < to; ++kd) {
+    const float* x = ring + slot * p.ring_slice();
+    slot = slot + 1 == p.kernel[0] ? 0 : slot + 1;
+    int64_t left = p.Ci;
+    for (; left >= 8; left -= 8, x += plane, w += 8 * 3 * NV * lanes) {
+      fetch_lines<lines>(x + ahead);
+      winograd_channels<pair, 8, NV, R, T>(x, w, acc);
     }
+    for (; left > 0; --left, x += each, w += 3 * NV * lanes) winograd_channels<pair, 1, NV, R, T>(x, w, acc);
   }
 #pragma GCC unroll 8
   for (int r = 0; r < R; ++r)
@@ -169,10 +179,15 @@ void winograd_slices(const WinogradPlan& p, const ConvInput& in, const float* w,
     for (int64_t b = 0; b < p.blocks(); ++b)
       for (int64_t oh = 0; oh < p.out_rows(); oh += R)
         for (int64_t g = 0; g < p.groups(); ++g) {
+          const int64_t next_tile = g + 1 < p.groups()      ? p.group_size()
+                                    : oh + R < p.out_rows() ? R * T * p.unit - g * p.group_size()
+                                                            : 0;
           for (int64_t i = 0; i < 6; ++i)
-            winograd_tile<pair, NV, R, T>(p,
-                                          ring + i * p.position_size() + g * p.group_size() + oh * T * p.unit,
-                                          w + (b * 6 + i) * p.position_weights(), d, sums + i * apart);
+            winograd_tile<pair, NV, R, T>(
+                p, ring + i * p.position_size() + g * p.group_size() + oh * T * p.unit,
+                w + (b * 6 + i) * p.position_weights(), first + p.pad[0] - d, last + p.pad[0] - d,
+                first % p.kernel[0], i < 5 ? p.position_size() : next_tile - 5 * p.position_size(),
+                sums + i * apart);
           for (int64_t r = 0; r < R && oh + r < p.half; ++r)
             for (int64_t t = 0; t < T && (g * T + t) * 4 < p.out[2]; ++t)
               for (int64_t v = 0; v < NV; ++v) {

@@ -12,6 +12,15 @@ typedef float VecMemory __attribute__((vector_size(VOXGRAD_LANES * 4), aligned(4
 /// a b + c in one expression, which both compilers contract to a fused multiply-add.
 [[gnu::always_inline]] inline Vec fma(Vec a, Vec b, Vec c) { return a * b + c; }
 
+/// Asks for n lines of 64 bytes from p on. The address is hidden from the compiler: it would keep one
+/// register for every line.
+template <int n>
+[[gnu::always_inline]] inline void fetch_lines(const float* p) {
+  asm("" : "+r"(p));
+#pragma GCC unroll 32
+  for (int i = 0; i < n; ++i) __builtin_prefetch(p + i * 16);
+}
+
 #if VOXGRAD_LANES == 16
 /// The first n lanes from memory, the others zero. Touches no byte beyond.
 [[gnu::always_inline]] inline Vec load_first(const float* p, int64_t n) {
