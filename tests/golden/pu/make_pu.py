@@ -233,7 +233,7 @@ def bbe(p, u, n_p, n_u, g=0.01, delta=0.1):
         conf = (1 + g) / q_p * (math.sqrt(math.log(4 / delta) / (2 * n_u)) + math.sqrt(math.log(4 / delta) / (2 * n_p)))
         curve.append([t, q_u / q_p, q_u / q_p + conf])
         if best is None or q_u / q_p + conf < best["ucb"]:
-            best = {"threshold": t, "k_u": k_u, "k_p": k_p, "prior": min(1, q_u / q_p), "ucb": q_u / q_p + conf, "conf": conf}
+            best = {"threshold": t, "k_u": k_u, "k_p": k_p, "prior": min(1, q_u / q_p), "ucb": q_u / q_p + conf}
     return {**best, "curve": curve}
 
 
