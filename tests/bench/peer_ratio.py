@@ -59,8 +59,8 @@ def fastest(row, a):
     tried = []
     for config in row.configurations(a.python):
         try:
-            result = peer_step(config, row.script(a.peers), row.threads, *row.options, "--runs", "2", "--warmup", "1")
-            tried.append(dict(config, ms=step_ms(result, row.threads)))
+            result = peer_step(config, row.script(a.peers), row.threads, *row.options, "--runs", "3", "--warmup", "1")
+            tried.append(dict(config, ms=result["cpu_ms_min" if row.threads == 1 else "ms_min"]))
         except Failed as problem:
             tried.append(dict(config, failed=str(problem)[-200:]))
             print("  did not run: %s" % problem, file=sys.stderr)
