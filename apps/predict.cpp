@@ -3,7 +3,9 @@
 
 #include <sys/stat.h>
 
+#include <chrono>
 #include <map>
+#include <mutex>
 
 #include <fmt/format.h>
 
@@ -14,12 +16,24 @@
 #include "common/movie_outputs.hpp"
 #include "common/predictor.hpp"
 #include "voxgrad/core/parallel.hpp"
-#include "voxgrad/core/trace.hpp"
 #include "voxgrad/data/preprocess.hpp"
 #include "voxgrad/io/tiff.hpp"
 
 namespace voxgrad::app {
 namespace {
+
+/// What the run of all movies took.
+struct Total {
+  double voxels = 0, seconds = 0, lane_seconds = 0, convolution = 0, all_seconds = 0;
+
+  void add(const PredictTimes& t, int64_t voxel_count, double with_files) {
+    voxels += double(voxel_count);
+    seconds += t.seconds;
+    lane_seconds += t.seconds * double(t.lanes);
+    convolution += t.convolution;
+    all_seconds += with_files;
+  }
+};
 
 struct Job {
   models::UNet3d& net;
@@ -27,6 +41,7 @@ struct Job {
   io::TiffOptions tiff = {};
   MovieOutputOptions outputs = {};
   float threshold = 0.5f;
+  Total total = {};
 };
 
 /// Where a movie's files go: the structure below the input folder is kept.
@@ -60,7 +75,7 @@ data::Preprocess measure(io::TiffMovie& movie, Session& session) {
   }
 }
 
-MovieSummary predict_one(const Job& job, const Input& input, const std::string& stem, Session& session) {
+MovieSummary predict_one(Job& job, const Input& input, const std::string& stem, Session& session) {
   io::TiffMovie movie(input.path, job.tiff);
   const data::Extent3 extent = movie.extent();
   for (const std::string& note : movie.info().notes) session.note(text(input.path, ": ", note));
@@ -68,16 +83,21 @@ MovieSummary predict_one(const Job& job, const Input& input, const std::string& 
   session.note(fmt::format("{}: {} frames of {}x{}; {}", input.path, extent[0], extent[1], extent[2], plan.summary));
   if (session.dry_run()) return {};
 
+  const auto began = std::chrono::steady_clock::now();
   const data::Preprocess measured = measure(movie, session);
+  std::mutex file;  // tiles are filled on one thread while results are written on another
   const auto read = [&](int64_t t, float* out) {
-    movie.read(t, t + 1, out);
+    {
+      const std::lock_guard lock(file);
+      movie.read(t, t + 1, out);
+    }
     measured.apply(t, out, out, extent[1] * extent[2]);
   };
   MovieOutputs outputs(stem, extent, movie.spacing(), job.outputs);
   EventFinder finder(extent[1], extent[2], job.threshold);
   std::vector<float> intensity(size_t(extent[1] * extent[2]));
   auto progress = session.stage("predict", plan.tiles.size(), "tiles");
-  predict_movie(job.net, plan, job.options, read,
+  const PredictTimes times = predict_movie(job.net, plan, job.options, read,
                 [&](int64_t t, const float* probability) {
                   read(t, intensity.data());
                   finder.add_frame(probability, intensity.data());
@@ -88,20 +108,24 @@ MovieSummary predict_one(const Job& job, const Input& input, const std::string& 
                   progress->update(done);
                 });
   progress->finish();
-  const double seconds = progress->seconds();
   finder.finish(job.outputs.min_size);
   auto writing = session.stage("write", (job.outputs.overlay ? 2 : 1) * extent[0], "frames");
   int64_t passed = 0;
-  MovieSummary summary = outputs.finish(finder, [&](int64_t t, float* out) {
+  MovieSummary summary = outputs.finish(finder, {measured.low, measured.high}, [&](int64_t t, float* out) {
     movie.read(t, t + 1, out);
     session.check_stop();
     writing->update(++passed);
   });
   writing->finish();
-  summary.seconds = seconds;
-  summary.voxels_per_second = double(data::voxel_count(extent)) / seconds;
-  for (const std::string& file : summary.files) session.print(file);
-  session.note(fmt::format("{}: {} events, {:.2f} million voxels/s", input.path, summary.events, summary.voxels_per_second / 1e6));
+  summary.seconds = times.seconds;
+  summary.voxels_per_second = double(data::voxel_count(extent)) / times.seconds;
+  for (const std::string& file_name : summary.files) session.print(file_name);
+  job.total.add(times, data::voxel_count(extent), std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count());
+  session.note(fmt::format("{}: {} events, {:.2f} million voxels/s, {:.0f} % of the time in convolutions", input.path, summary.events,
+                           summary.voxels_per_second / 1e6, 100 * times.convolution_share()));
+  const double whole = times.seconds * double(times.lanes) / 100;
+  session.detail(fmt::format("{:.0f} % in the network, {:.1f} % reading and cutting tiles, {:.1f} % joining tiles and finding events",
+                             times.network / whole, times.input / whole, times.output / whole));
   return summary;
 }
 
@@ -163,13 +187,9 @@ int run_predict(const Arguments& a, Session& session) {
   job.outputs.wide_labels = a.choice("--labels-type") == "uint32";
   session.note(fmt::format("model {}, threshold {:.4f}, {} threads on the cpu", folder.path(), job.threshold, threads()));
 
-  double conv_ms = 0;
-  if (session.verbose())
-    trace_sink() = [&](const TraceEvent& e) { if (e.flop > 0) conv_ms += e.ms; };
   SummaryTable table(out, a.flag("--overwrite"));
   std::vector<std::string> failed;
   int64_t skipped = 0;
-  double seconds = 0;
   for (const Input& input : inputs) {
     session.check_stop();
     const std::string stem = output_stem(out, input.relative);
@@ -180,7 +200,6 @@ int run_predict(const Arguments& a, Session& session) {
     }
     try {
       const MovieSummary summary = predict_one(job, input, stem, session);
-      seconds += summary.seconds;
       if (!session.dry_run()) table.add(input.path, summary, job.threshold);
     } catch (const UsageError&) {
       throw;
@@ -190,8 +209,6 @@ int run_predict(const Arguments& a, Session& session) {
       failed.push_back(e.what());
     }
   }
-  trace_sink() = nullptr;
-  if (session.verbose() && seconds > 0) session.note(fmt::format("convolutions: {:.0f} % of the time", conv_ms / seconds / 10));
   if (!session.dry_run()) {
     table.write();
     session.print(table.path());
@@ -199,6 +216,13 @@ int run_predict(const Arguments& a, Session& session) {
   session.result("movies", int64_t(inputs.size()) - skipped - int64_t(failed.size()));
   session.result("skipped", skipped);
   session.result("failed", int64_t(failed.size()));
+  if (const Total& total = job.total; total.seconds > 0) {
+    session.note(fmt::format("{:.2f} million voxels/s through the network, {:.0f} % of the time in convolutions; {:.2f} million voxels/s with all files",
+                             total.voxels / total.seconds / 1e6, 100 * total.convolution / total.lane_seconds, total.voxels / total.all_seconds / 1e6));
+    session.result("voxels_per_second", total.voxels / total.seconds);
+    session.result("voxels_per_second_with_files", total.voxels / total.all_seconds);
+    session.result("convolution_share", total.convolution / total.lane_seconds);
+  }
   if (failed.empty()) return 0;
   session.note(text(failed.size(), " of ", inputs.size(), " movies failed:"));
   for (const std::string& line : failed) session.note("  " + line);

@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <limits>
 #include <memory>
+#include <mutex>
 #include <optional>
 
 #include "files.hpp"
@@ -14,6 +15,7 @@
 #include "json_text.hpp"
 #include "preview.hpp"
 #include "tables.hpp"
+#include "voxgrad/core/parallel.hpp"
 #include "voxgrad/io/tiff.hpp"
 #include "voxgrad/metrics/dff.hpp"
 
@@ -57,14 +59,7 @@ void MovieOutputs::add_frame(const float* probability) {
 namespace {
 
 /// Grey values of raw frames as 16 bits: unchanged where they fit, else stretched over the movie's range.
-struct GreyScale {
-  float low = std::numeric_limits<float>::infinity(), high = -std::numeric_limits<float>::infinity();
-
-  void see(const std::vector<float>& frame) {
-    const auto [lowest, highest] = std::minmax_element(frame.begin(), frame.end());
-    low = std::min(low, *lowest);
-    high = std::max(high, *highest);
-  }
+struct GreyScale : GreyRange {
   bool fits() const { return low >= 0 && high <= 65535 && high - low >= 16; }
   void convert(const std::vector<float>& frame, uint16_t* out) const {
     const float scale = fits() ? 1 : 65535 / std::max(high - low, 1e-30f), offset = fits() ? 0 : low;
@@ -119,7 +114,7 @@ void draw_rims(const std::vector<uint32_t>& labels, int64_t height, int64_t widt
 
 }  // namespace
 
-MovieSummary MovieOutputs::finish(const EventFinder& finder, const std::function<void(int64_t, float*)>& read) {
+MovieSummary MovieOutputs::finish(const EventFinder& finder, GreyRange range, const std::function<void(int64_t, float*)>& read) {
   Parts& p = *parts_;
   const std::vector<metrics::Region>& events = finder.events();
   const int64_t height = p.extent[1], width = p.extent[2];
@@ -130,13 +125,7 @@ MovieSummary MovieOutputs::finish(const EventFinder& finder, const std::function
   const auto add = [&](const std::vector<std::string>& files) { summary.files.insert(summary.files.end(), files.begin(), files.end()); };
   if (p.probability) add(p.probability->close());
 
-  std::vector<float> frame(size_t(height * width));
-  GreyScale grey;
-  if (p.options.overlay)
-    for (int64_t t = 0; t < p.extent[0]; ++t) {
-      read(t, frame.data());
-      grey.see(frame);
-    }
+  const GreyScale grey{range};
   std::optional<io::TiffWriter> labels, overlay;
   const bool wide = p.options.wide_labels || events.size() > std::numeric_limits<uint16_t>::max();
   if (p.options.labels)
@@ -151,26 +140,42 @@ MovieSummary MovieOutputs::finish(const EventFinder& finder, const std::function
   Projections projections(p.extent);
   RoiArchive rois;
   metrics::EventTraces traces(metrics::centroids(events), height, width);
-  std::vector<uint32_t> ids(frame.size());
-  std::vector<uint16_t> plane(frame.size());
-  for (int64_t t = 0; t < p.extent[0]; ++t) {
-    read(t, frame.data());
-    finder.labels(t, ids.data());
+
+  std::mutex reading;
+  const auto each_frame = [&](auto&& use) {
+    std::vector<float> frame(size_t(height * width));
+    std::vector<uint32_t> ids(frame.size());
+    std::vector<uint16_t> plane(frame.size());
+    for (int64_t t = 0; t < p.extent[0]; ++t) {
+      {
+        const std::lock_guard lock(reading);
+        read(t, frame.data());
+      }
+      finder.labels(t, ids.data());
+      use(t, frame, ids, plane);
+    }
+  };
+  const auto draw_overlay = [&](int64_t, const std::vector<float>& frame, const std::vector<uint32_t>& ids, std::vector<uint16_t>& plane) {
+    grey.convert(frame, plane.data());
+    overlay->write(plane.data());
+    draw_rims(ids, height, width, plane.data());
+    overlay->write(plane.data());
+  };
+  const auto collect = [&](int64_t t, const std::vector<float>& frame, const std::vector<uint32_t>& ids, std::vector<uint16_t>& plane) {
     if (labels && wide) labels->write(ids.data());
     if (labels && !wide) {
-      finder.labels(t, plane.data());
+      std::copy(ids.begin(), ids.end(), plane.begin());
       labels->write(plane.data());
-    }
-    if (overlay) {
-      grey.convert(frame, plane.data());
-      overlay->write(plane.data());
-      draw_rims(ids, height, width, plane.data());
-      overlay->write(plane.data());
     }
     if (p.options.rois && RoiArchive::can_write()) rois.add_frame(t, ids.data(), height, width);
     if (p.options.preview) projections.add(t, frame.data(), ids.data());
     traces.add_frame(frame.data());
-  }
+  };
+  // The overlay is about half of the work.
+  parallel_for(2, 1, [&](int64_t begin, int64_t end) {
+    if (begin == 0) each_frame(collect);
+    if (end == 2 && overlay) each_frame(draw_overlay);
+  });
   if (labels) add(labels->close());
   if (overlay) add(overlay->close());
   if (rois.size() > 0) {

@@ -26,6 +26,11 @@ struct MovieSummary {
   std::vector<std::string> files;
 };
 
+/// Smallest and largest value of a raw movie.
+struct GreyRange {
+  float low, high;
+};
+
 /// Takes frames as they are final; files appear under their names when complete, the event table last: it marks a
 /// finished movie.
 class MovieOutputs {
@@ -35,8 +40,9 @@ class MovieOutputs {
   MovieOutputs(const std::string& stem, const data::Extent3& extent, const data::Spacing& spacing, const MovieOutputOptions& options);
   ~MovieOutputs();
   void add_frame(const float* probability);
-  /// Everything that needs the final events, in one more pass over the raw frames: read(t, out [H,W]).
-  MovieSummary finish(const EventFinder& events, const std::function<void(int64_t t, float* out)>& read);
+  /// Everything that needs the final events: one more pass over the raw frames, read(t, out [H,W]), and at the same time
+  /// another for the overlay. They may run on two threads, `read` never twice at once. `range` is that of the raw movie.
+  MovieSummary finish(const EventFinder& events, GreyRange range, const std::function<void(int64_t t, float* out)>& read);
 
   static bool finished(const std::string& stem);
 

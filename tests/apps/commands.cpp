@@ -347,7 +347,10 @@ TEST_CASE("predict: the model's threshold is used, and the lack of one is said")
   const Ended segmentation = run(lab.folder(), {"predict", "a.tif", "--model", "model", "--out", "r2"});
   CHECK(has(segmentation.err, "threshold 0.2500"));
   CHECK_FALSE(has(segmentation.err, "0.5 is used"));
-  CHECK(has(run(lab.folder(), {"predict", "a.tif", "--model", "model", "--out", "r3", "--objective", "detection"}).err, "threshold 0.1250"));
+  const Ended detection = run(lab.folder(), {"predict", "a.tif", "--model", "model", "--out", "r3", "--objective", "detection", "--json"});
+  CHECK(has(detection.err, "threshold 0.1250"));
+  CHECK(has(detection.err, "% of the time in convolutions"));
+  for (const char* field : {"\"voxels_per_second\": ", "\"voxels_per_second_with_files\": ", "\"convolution_share\": 0."}) CHECK(has(detection.out, field));
 }
 
 TEST_CASE("predict: damaged models and movies end in one clean line") {

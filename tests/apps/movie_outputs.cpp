@@ -52,7 +52,8 @@ struct Study {
     MovieOutputs outputs(stem, extent, {0.1, 0, 0.2, 0.2}, options);
     for (int64_t t = 0; t < extent[0]; ++t) outputs.add_frame(probability.frame(t));
     int64_t reads = 0;
-    return outputs.finish(finder, [&](int64_t t, float* out) {
+    const auto [low, high] = std::minmax_element(raw.voxels.begin(), raw.voxels.end());
+    return outputs.finish(finder, {*low, *high}, [&](int64_t t, float* out) {
       check<FileError>(reads++ != fail_at, "movie.tif: went away.");
       std::copy_n(raw.frame(t), raw.frame_size(), out);
     });
@@ -175,7 +176,7 @@ TEST_CASE("movie outputs: an uncalibrated, empty movie has tables without rows")
     outputs.add_frame(zeros.data());
   }
   finder.finish();
-  const MovieSummary summary = outputs.finish(finder, [&](int64_t, float* out) { std::copy(zeros.begin(), zeros.end(), out); });
+  const MovieSummary summary = outputs.finish(finder, {0, 0}, [&](int64_t, float* out) { std::copy(zeros.begin(), zeros.end(), out); });
   CHECK(summary.events == 0);
   CHECK(read_events(dir.file("m_events.csv")).empty());
   CHECK(CsvTable::read(dir.file("m_traces.csv")).rows() == 0);

@@ -9,6 +9,7 @@
 #include "catch.hpp"
 #include "voxgrad/autograd/record.hpp"
 #include "voxgrad/core/parallel.hpp"
+#include "voxgrad/core/trace.hpp"
 
 using namespace voxgrad;
 using namespace voxgrad::app;
@@ -34,6 +35,13 @@ std::unique_ptr<models::UNet3d> small_network() {
   net->eval();
   return net;
 }
+
+/// The number of threads, for a scope.
+struct Threads {
+  int before = threads();
+  explicit Threads(int count) { set_threads(count); }
+  ~Threads() { set_threads(before); }
+};
 
 Movie noise(const Extent3& extent, uint64_t seed = 3) {
   Movie m(extent);
@@ -174,7 +182,7 @@ TEST_CASE("predict: batch statistics take 128 windows at a time, useless ones to
   CHECK(plan.batch == 128);
   o.batch_statistics = false;
   CHECK(plan_prediction(*net, {600, 256, 256}, o).tiles.size() == 1620);
-  CHECK(plan_prediction(*net, {600, 256, 256}, o).batch == 4);
+  CHECK(plan_prediction(*net, {600, 256, 256}, o).batch * plan_prediction(*net, {600, 256, 256}, o).lanes >= 2);
 }
 
 TEST_CASE("predict: neither the batch size nor the number of threads changes the result") {
@@ -183,16 +191,75 @@ TEST_CASE("predict: neither the batch size nor the number of threads changes the
   PredictOptions o;
   o.window = 16;
   o.batch = 1;
-  const int before = threads();
-  set_threads(1);
+  const Threads restore(1);
   const Movie one = run(*net, m, o);
-  for (const int n : {1, 3})
-    for (const int64_t batch : {2, 5, 1000}) {
+  for (const int n : {1, 2, 3, 7})
+    for (const int64_t batch : {1, 2, 5, 1000}) {
       set_threads(n);
       o.batch = batch;
+      if (batch == 1 && n < 7) CHECK(plan_prediction(*net, m.extent, o).lanes == n);
       CHECK(farthest(run(*net, m, o), one) == 0);
     }
-  set_threads(before);
+  PredictOptions fast;
+  fast.fast = true;
+  fast.tile = {12, 12, 12};
+  fast.halo = 4;
+  set_threads(1);
+  const Movie tiles = run(*net, m, fast);
+  set_threads(3);
+  CHECK(plan_prediction(*net, m.extent, fast).lanes == 3);
+  CHECK(farthest(run(*net, m, fast), tiles) == 0);
+}
+
+TEST_CASE("predict: each thread takes its own tiles where they suffice for all, else all work on one; memory has a say") {
+  models::UNet3d net(models::UNet3dOptions{});
+  const Threads restore(4);
+  PredictOptions o;
+  const auto lanes = [&](const Extent3& movie) { return plan_prediction(net, movie, o).lanes; };
+  CHECK(lanes({200, 200, 200}) == 4);
+  CHECK(lanes({1, 1, 1}) == 4);  // 8 windows
+  set_threads(7);
+  CHECK(lanes({1, 1, 1}) == 1);  // a round for one window alone would cost more
+  set_threads(4);
+  o.fast = true;
+  CHECK(lanes({100, 100, 100}) == 1);  // one tile
+  CHECK(lanes({600, 512, 512}) == 4);  // 80 tiles
+  const PredictPlan four = plan_prediction(net, {600, 512, 512}, o);
+  const uint64_t tile = tile_memory(net.options(), four.tiles.tile());
+  o.memory = four.memory - 1;
+  CHECK(lanes({600, 512, 512}) == 1);  // 3 of 4 threads working cost more than 4 that share
+  o.memory = four.memory - 3 * tile - 1;
+  const PredictPlan less = plan_prediction(net, {600, 512, 512}, o);
+  CHECK(data::voxel_count(less.tiles.tile()) < data::voxel_count(four.tiles.tile()));
+  CHECK(less.memory <= o.memory);
+}
+
+TEST_CASE("predict: the times add up") {
+  const auto net = small_network();
+  const Movie m = noise({19, 21, 12});
+  PredictOptions o;
+  o.window = 16;
+  for (const int n : {1, 2}) {
+    const Threads restore(n);
+    int64_t events = 0;
+    trace_sink() = [&](const TraceEvent&) { ++events; };  // ours comes on top, and goes
+    const PredictTimes t = predict_movie(*net, plan_prediction(*net, m.extent, o), o,
+                                         [&](int64_t f, float* to) { std::copy_n(m.frame(f), m.frame_size(), to); },
+                                         [](int64_t, const float*) {});
+    const int64_t seen = events;
+    net->logits(Tensor::zeros(Shape{1, 4, 4, 4, 1}));
+    CHECK(seen > 0);
+    CHECK(events > seen);
+    trace_sink() = nullptr;
+    CHECK(t.lanes == n);
+    CHECK(t.convolution > 0);
+    CHECK(t.convolution < t.network);
+    CHECK(t.input > 0);
+    CHECK(t.output > 0);
+    CHECK(t.network + t.input + t.output <= t.seconds * double(t.lanes) * 1.01);
+    CHECK(t.convolution_share() > 0);
+    CHECK(t.convolution_share() < 1);
+  }
 }
 
 TEST_CASE("predict: a fast tile over the whole movie is the network on the mirrored movie") {
@@ -234,7 +301,7 @@ TEST_CASE("predict: fast tiles with enough overlap agree with one tile over ever
 
 TEST_CASE("predict: frames are read once, in order, shortly before they are needed") {
   const auto net = small_network();
-  for (const int64_t length : {80, 77}) {
+  for (const int64_t length : {80, 77, 73}) {
     const Movie m = noise({length, 4, 4});
     PredictOptions o;
     o.window = 16;
@@ -252,7 +319,7 @@ TEST_CASE("predict: frames are read once, in order, shortly before they are need
     std::vector<int64_t> each;
     for (int64_t t = 0; t < length; ++t) each.push_back(t);
     CHECK(reads == each);
-    CHECK(farthest_ahead <= 2 * 16);
+    CHECK(farthest_ahead <= 4 * 16);  // a window deep, read ahead for the next row, several rows in a step
     REQUIRE(!progress.empty());
     CHECK(progress.back() == plan_prediction(*net, m.extent, o).tiles.size());
     CHECK(std::is_sorted(progress.begin(), progress.end()));
@@ -284,6 +351,7 @@ TEST_CASE("predict: an error on the way passes through and the network's mode is
 
 TEST_CASE("predict: the memory limit shrinks the batch, then the tile; what cannot fit is refused") {
   const auto net = small_network();
+  const Threads restore(4);
   const Extent3 movie{600, 512, 512};
   PredictOptions o;
   const uint64_t tile = tile_memory(net->options(), {64, 64, 64});
@@ -292,20 +360,20 @@ TEST_CASE("predict: the memory limit shrinks the batch, then the tile; what cann
   for (const int64_t batch : {4, 3, 2, 1}) {
     o.memory = base + uint64_t(batch) * tile;
     const PredictPlan plan = plan_prediction(*net, movie, o);
-    CHECK(plan.batch == batch);
+    CHECK(plan.batch == (batch == 4 ? 1 : batch));
+    CHECK(plan.lanes == (batch == 4 ? 4 : 1));  // one tile on each thread, or all threads on what fits
     CHECK(plan.memory <= o.memory);
     CHECK(plan.tiles.tile() == Extent3{64, 64, 64});  // the published windows are not negotiable
   }
   o.memory = base + tile - 1;
   CHECK(message_of<UsageError>([&] { plan_prediction(*net, movie, o); }) ==
-        "needs 0.2 GB for tiles of 64x64x64, --memory allows 0.2 GB. Allow more memory.");
+        "needs 0.3 GB for tiles of 64x64x64, --memory allows 0.3 GB. Allow more memory.");
   o.batch_statistics = true;
   o.memory = base + 100 * tile;
   CHECK(message_of<UsageError>([&] { plan_prediction(*net, movie, o); }).find("Batch statistics need the whole batch: allow more memory.") !=
         std::string::npos);
   PredictOptions fast;
   fast.fast = true;
-  CHECK(plan_prediction(*net, movie, fast).tiles.tile() == Extent3{120, 120, 120});  // fewer positions than with 128
   fast.memory = uint64_t(3) << 27;  // 0.4 GB
   const PredictPlan plan = plan_prediction(*net, movie, fast);
   CHECK(plan.memory <= fast.memory);
@@ -369,6 +437,7 @@ TEST_CASE("predict: tiles come in steps of nearly equal size") {
   const auto net = small_network();
   PredictOptions options;
   options.window = 16;
+  const Threads restore(1);
   const auto at_a_time = [&](int64_t wish) {
     options.batch = wish;
     return plan_prediction(*net, {8, 8, 20}, options).batch;

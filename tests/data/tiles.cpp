@@ -154,7 +154,30 @@ TEST_CASE("fast tiles: weights add up to one, each voxel far enough inside, blen
               CHECK(inside >= halo - (blend + 1) / 2);
             }
           for (double w : sum) CHECK(w == Approx(1.0).epsilon(1e-6));
+          for (const data::TileSpan& s : plan.axis(0)) CHECK((s.start + halo) % 32 == 0);  // one pooling grid for all
         }
+}
+
+TEST_CASE("the cheapest tiles compute the fewest voxels of all that fit") {
+  for (const Extent3& movie : {Extent3{600, 512, 512}, Extent3{128, 160, 160}, Extent3{5, 700, 33}})
+    for (int64_t most : {1 << 18, 1 << 20, 1 << 22}) {
+      const auto work = [&](const Extent3& tile) {
+        double w = 1;
+        for (size_t a = 0; a < 3; ++a) w *= double(tile[a] * data::tile_count(movie[a], tile[a], 16, 32));
+        return w;
+      };
+      const Extent3 best = data::cheapest_tiles(movie, 16, 32, [&](const Extent3& t) { return data::voxel_count(t) <= most; });
+      REQUIRE(data::voxel_count(best) <= most);
+      double least = work(best);
+      for (int64_t t = 64; t <= 640; t += 32)
+        for (int64_t y = 64; y <= 768; y += 32)
+          for (int64_t x = 64; x <= 768; x += 32)
+            if (t * y * x <= most) least = std::min(least, work({t, y, x}));
+      CHECK(work(best) == least);
+      CHECK(data::fast_plan(movie, best, 16).tile() == best);  // nothing left to shrink
+      CHECK(double(data::fast_plan(movie, best, 16).size() * data::voxel_count(best)) == work(best));
+    }
+  CHECK(data::cheapest_tiles({9, 9, 9}, 16, 32, [](const Extent3&) { return false; }) == Extent3{0, 0, 0});
 }
 
 TEST_CASE("fast tiles shrink for small movies and cost less than the published windows") {
@@ -162,8 +185,8 @@ TEST_CASE("fast tiles shrink for small movies and cost less than the published w
   CHECK(data::fast_plan({20, 20, 20}, {128, 128, 128}, 16).size() == 1);
   // Two tiles of 96 hold 128 positions with their context; two of 128 would compute a third more.
   CHECK(data::fast_plan({20, 128, 160}, {128, 128, 128}, 16).tile() == Extent3{64, 96, 128});
-  CHECK(data::work_factor(data::fast_plan({600, 512, 512}, {128, 128, 128}, 16)) ==
-        Approx(3.36));  // 9.63 as published
+  CHECK(data::work_factor(data::fast_plan({600, 512, 512}, {128, 128, 128}, 16)) == Approx(3.36));  // 9.63 as published
+  CHECK(data::work_factor(data::fast_plan({600, 512, 512}, {160, 160, 160}, 16)) == Approx(2.083).epsilon(1e-3));
 }
 
 TEST_CASE("memory stays bounded: a long movie is summed with at most one tile's depth of open frames") {
@@ -191,7 +214,7 @@ TEST_CASE("tiles refuse wrong geometry and wrong order, and say what was wrong")
         }) == "tiles: extents 64x60x64 must be multiples of 32");
   CHECK(message_of([] {
           data::fast_plan({10, 10, 10}, {64, 64, 64}, 32);
-        }) == "tiles: an overlap of 32 on each side leaves nothing of a tile of 64");
+        }) == "tiles: an overlap of 32 on each side leaves less than 32 of a tile of 64");
   CHECK(message_of([] {
           data::fast_plan({10, 10, 10}, {64, 64, 64}, 8, 20);
         }) == "tiles: blending over 20 voxels needs an overlap of at least half that on each side, not 8");

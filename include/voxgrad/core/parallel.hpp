@@ -62,9 +62,10 @@ class ThreadPool {
     }
     wake_.notify_all();
     guarded(0);
-    for (int spins = 0; pending_.load(std::memory_order_acquire) != 0; ++spins) {
+    int left;
+    for (int spins = 0; (left = pending_.load(std::memory_order_acquire)) != 0; ++spins) {
       if (spins < spin_limit) pause();
-      else std::this_thread::yield();
+      else pending_.wait(left, std::memory_order_acquire);
     }
     if (error_) std::rethrow_exception(std::exchange(error_, nullptr));
   }
@@ -110,7 +111,7 @@ class ThreadPool {
       seen = generation_.load(std::memory_order_acquire);
       if (stopping_) return;
       guarded(part);
-      pending_.fetch_sub(1, std::memory_order_release);
+      if (pending_.fetch_sub(1, std::memory_order_acq_rel) == 1) pending_.notify_one();
     }
   }
 

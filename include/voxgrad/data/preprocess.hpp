@@ -18,6 +18,7 @@ namespace voxgrad::data {
 
 /// What preprocessing measures on a raw movie; apply() then turns raw frames into network input.
 struct Preprocess {
+  float low = 0, high = 0;  ///< range of the raw values
   double threshold = 0;   ///< triangle threshold of all voxels
   double foreground = 1;  ///< F: mean of the voxels above it
   int64_t foreground_voxels = 0;
@@ -54,6 +55,7 @@ Preprocess measure_movie(const Extent3& extent, ReadFrame&& read_frame) {
     p.frame_mean.push_back(sum / double(pixels));
   }
   check<ShapeError>(low < high, "every voxel of the movie is ", low, ": there is nothing to find in it.");
+  p.low = low, p.high = high;
   TriangleHistogram histogram(low, high);
   for (int64_t t = 0; t < frames; ++t) {
     read_frame(t, frame.data());

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "voxgrad/core/error.hpp"
+#include "voxgrad/core/parallel.hpp"
 #include "voxgrad/data/volume.hpp"
 
 namespace voxgrad::data {
@@ -109,29 +110,59 @@ inline TilePlan sliding_plan(const Extent3& movie, int64_t window = 64, int64_t 
   return TilePlan(movie, {window, window, window}, std::move(axes));
 }
 
-/// Tiles that hold an axis of n positions with `halo` of context on each side.
-inline int64_t tile_count(int64_t n, int64_t tile, int64_t halo) {
-  const int64_t reach = n + 2 * halo - tile, stride = tile - 2 * halo;
+/// Tiles that hold an axis of n positions with `halo` of context on each side when their starts lie on a grid of
+/// `multiple`. `tile` must be at least 2 halo + multiple, or hold all of it.
+inline int64_t tile_count(int64_t n, int64_t tile, int64_t halo, int64_t multiple) {
+  const int64_t reach = n + 2 * halo - tile, stride = (tile - 2 * halo) / multiple * multiple;
   return reach <= 0 ? 1 : (reach + stride - 1) / stride + 1;
 }
 
 /// The multiple up to `largest` with which the fewest positions are computed; of equal ones the largest.
 inline int64_t cheapest_tile(int64_t n, int64_t largest, int64_t halo, int64_t multiple) {
   int64_t best = largest;
-  for (int64_t tile = largest - multiple; tile > 2 * halo; tile -= multiple)
-    if (tile * tile_count(n, tile, halo) < best * tile_count(n, best, halo)) best = tile;
+  for (int64_t tile = largest - multiple; tile >= 2 * halo + multiple; tile -= multiple)
+    if (tile * tile_count(n, tile, halo, multiple) < best * tile_count(n, best, halo, multiple)) best = tile;
   return best;
 }
 
-/// One axis of a fast plan: the fewest tiles such that every voxel is at least `halo` inside one of them (in
-/// mirrored padding at the movie's ends), spread evenly. Neighbours meet in the middle of their overlap,
-/// where the weight passes linearly from one to the other over `blend` positions; 0 takes each voxel from one
-/// tile.
-inline std::vector<TileSpan> fast_axis(int64_t n, int64_t tile, int64_t halo, int64_t blend) {
-  const int64_t reach = n + 2 * halo - tile, count = tile_count(n, tile, halo);
+/// The tile that computes the fewest voxels among those for which fits(tile) holds; of equal ones the smallest. All zeros
+/// where none fits.
+template <class Fits>
+Extent3 cheapest_tiles(const Extent3& movie, int64_t halo, int64_t multiple, Fits&& fits) {
+  std::array<std::vector<int64_t>, 3> sizes;  // per axis, each computing fewer positions than all smaller ones
+  for (size_t a = 0; a < 3; ++a) {
+    int64_t fewest = 0, count = 2;
+    for (int64_t tile = (2 * halo / multiple + 1) * multiple; count > 1; tile += multiple) {
+      count = tile_count(movie[a], tile, halo, multiple);
+      if (!sizes[a].empty() && tile * count >= fewest) continue;
+      fewest = tile * count;
+      sizes[a].push_back(tile);
+    }
+  }
+  Extent3 best{0, 0, 0};
+  double least = 0;
+  for (int64_t t : sizes[0])
+    for (int64_t y : sizes[1])
+      for (int64_t x : sizes[2]) {
+        const Extent3 tile{t, y, x};
+        double work = 1;
+        for (size_t a = 0; a < 3; ++a) work *= double(tile[a] * tile_count(movie[a], tile[a], halo, multiple));
+        const bool better = best[0] == 0 || work < least || (work == least && voxel_count(tile) < voxel_count(best));
+        if (!better || !fits(tile)) continue;
+        best = tile;
+        least = work;
+      }
+  return best;
+}
+
+/// One axis of a fast plan: the fewest tiles such that every voxel is at least `halo` inside one of them (in mirrored
+/// padding at the movie's ends). They start at -halo and whole multiples of `multiple` from there, spread evenly. Neighbours meet in the middle of their overlap, where the
+/// weight passes linearly from one to the other over `blend` positions; 0 takes each voxel from one tile.
+inline std::vector<TileSpan> fast_axis(int64_t n, int64_t tile, int64_t halo, int64_t blend, int64_t multiple) {
+  const int64_t count = tile_count(n, tile, halo, multiple);
+  const int64_t steps = std::max<int64_t>(0, n + 2 * halo - tile + multiple - 1) / multiple;  // to the last start
   std::vector<TileSpan> spans(static_cast<size_t>(count));
-  for (int64_t i = 0; i < count; ++i)
-    spans[size_t(i)].start = -halo + (count == 1 ? 0 : reach * i / (count - 1));
+  for (int64_t i = 0; i < count; ++i) spans[size_t(i)].start = -halo + (count == 1 ? 0 : steps * i / (count - 1) * multiple);
   std::vector<double> seam;  // between tile i and i + 1
   for (size_t i = 0; i + 1 < spans.size(); ++i)
     seam.push_back(double(spans[i + 1].start + spans[i].start + tile) / 2);
@@ -156,8 +187,9 @@ inline std::vector<TileSpan> fast_axis(int64_t n, int64_t tile, int64_t halo, in
 }
 
 /// A plan with larger tiles that overlap by twice `halo`: fewer network voxels per movie voxel than the
-/// published plan, results that differ slightly. Extents of `tile` are multiples of `multiple` (what the
-/// network's pooling asks); each may shrink to a smaller multiple that computes fewer positions on its axis.
+/// published plan, results that differ slightly. Extents of `tile` are multiples of `multiple` (what the network's pooling
+/// asks); each may shrink to a smaller multiple that computes fewer positions on its axis. Starts are multiples apart, so
+/// that every tile pools the same voxels together, as one tile over the whole movie would.
 /// Errors: UsageError for extents that are no multiples, or a halo that leaves no centre.
 inline TilePlan fast_plan(const Extent3& movie, Extent3 tile = {64, 128, 128}, int64_t halo = 16,
                           int64_t blend = 0, int64_t multiple = 32) {
@@ -167,13 +199,13 @@ inline TilePlan fast_plan(const Extent3& movie, Extent3 tile = {64, 128, 128}, i
                       ", all extents must be positive");
     check<UsageError>(multiple > 0 && tile[a] > 0 && tile[a] % multiple == 0, "tiles: extents ", tile[0], "x",
                       tile[1], "x", tile[2], " must be multiples of ", multiple);
-    check<UsageError>(halo >= 0 && tile[a] > 2 * halo, "tiles: an overlap of ", halo,
-                      " on each side leaves nothing of a tile of ", tile[a]);
+    check<UsageError>(halo >= 0 && tile[a] >= 2 * halo + multiple, "tiles: an overlap of ", halo,
+                      " on each side leaves less than ", multiple, " of a tile of ", tile[a]);
     // A wider ramp would reach past the end of a tile, and the weights would not add up to one.
     check<UsageError>(blend >= 0 && blend <= 2 * halo, "tiles: blending over ", blend,
                       " voxels needs an overlap of at least half that on each side, not ", halo);
     tile[a] = cheapest_tile(movie[a], tile[a], halo, multiple);
-    axes[a] = fast_axis(movie[a], tile[a], halo, blend);
+    axes[a] = fast_axis(movie[a], tile[a], halo, blend, multiple);
   }
   return TilePlan(movie, tile, std::move(axes));
 }
@@ -191,13 +223,17 @@ void gather_tile(const TilePlan& plan, int64_t i, FrameOf&& frame, T* out) {
   const Extent3 n = plan.movie(), tile = plan.tile();
   std::vector<int64_t> columns(static_cast<size_t>(tile[2]));
   for (int64_t x = 0; x < tile[2]; ++x) columns[size_t(x)] = mirror_index(spans[2]->start + x, n[2]);
-  for (int64_t t = 0; t < tile[0]; ++t) {
-    const auto* pixels = frame(mirror_index(spans[0]->start + t, n[0]));
-    for (int64_t y = 0; y < tile[1]; ++y, out += tile[2]) {
-      const auto* row = pixels + mirror_index(spans[1]->start + y, n[1]) * n[2];
-      for (int64_t x = 0; x < tile[2]; ++x) out[x] = T(row[columns[size_t(x)]]);
+  const int64_t plane = tile[1] * tile[2];
+  parallel_for(tile[0], std::max<int64_t>(1, 65536 / plane), [&](int64_t begin, int64_t end) {
+    for (int64_t t = begin; t < end; ++t) {
+      const auto* pixels = frame(mirror_index(spans[0]->start + t, n[0]));
+      T* row_out = out + t * plane;
+      for (int64_t y = 0; y < tile[1]; ++y, row_out += tile[2]) {
+        const auto* row = pixels + mirror_index(spans[1]->start + y, n[1]) * n[2];
+        for (int64_t x = 0; x < tile[2]; ++x) row_out[x] = T(row[columns[size_t(x)]]);
+      }
     }
-  }
+  });
 }
 
 /// Adds up tiles into frames, holding only the frames that are not final yet (at most one tile's depth plus
@@ -216,17 +252,11 @@ class TileSum {
     const auto spans = plan_->spans(i);
     const Extent3 extent = plan_->tile();
     grow(spans[0]->out.end);
-    for (int64_t t = spans[0]->out.begin; t < spans[0]->out.end; ++t)
-      for (int64_t y = spans[1]->out.begin; y < spans[1]->out.end; ++y) {
-        const float wt = spans[0]->weights[size_t(t - spans[0]->out.begin)];
-        const float wy = wt * spans[1]->weights[size_t(y - spans[1]->out.begin)];
-        const Range xs = spans[2]->out;
-        const float* w = spans[2]->weights.data();
-        const float* in = tile + ((t - spans[0]->start) * extent[1] + (y - spans[1]->start)) * extent[2] +
-                          (xs.begin - spans[2]->start);
-        float* sum = frames_[size_t(t - first_)].data() + y * plan_->movie()[2] + xs.begin;
-        for (int64_t x = 0; x < xs.size(); ++x) sum[x] += wy * w[x] * in[x];
-      }
+    const Range ts = spans[0]->out;
+    const int64_t plane = std::max<int64_t>(1, spans[1]->out.size() * spans[2]->out.size());
+    parallel_for(ts.size(), std::max<int64_t>(1, 65536 / plane), [&](int64_t begin, int64_t end) {
+      for (int64_t t = ts.begin + begin; t < ts.begin + end; ++t) add_plane(spans, t, tile + (t - spans[0]->start) * extent[1] * extent[2]);
+    });
   }
 
   int64_t first() const { return first_; }  ///< the next frame that take() gives
@@ -242,6 +272,19 @@ class TileSum {
   }
 
  private:
+  /// Adds the plane of a tile that belongs to frame t.
+  void add_plane(const std::array<const TileSpan*, 3>& spans, int64_t t, const float* plane) {
+    const float wt = spans[0]->weights[size_t(t - spans[0]->out.begin)];
+    const Range ys = spans[1]->out, xs = spans[2]->out;
+    const float* w = spans[2]->weights.data();
+    float* frame = frames_[size_t(t - first_)].data();
+    for (int64_t y = ys.begin; y < ys.end; ++y) {
+      const float wy = wt * spans[1]->weights[size_t(y - ys.begin)];
+      const float* in = plane + (y - spans[1]->start) * plan_->tile()[2] + (xs.begin - spans[2]->start);
+      float* sum = frame + y * plan_->movie()[2] + xs.begin;
+      for (int64_t x = 0; x < xs.size(); ++x) sum[x] += wy * w[x] * in[x];
+    }
+  }
   bool useless(int64_t i) const {
     for (const TileSpan* s : plan_->spans(i))
       if (s->out.size() == 0) return true;
