@@ -8,7 +8,6 @@
 #include "voxgrad/nn/layers.hpp"
 #include "voxgrad/ops/concat.hpp"
 #include "voxgrad/ops/pointwise.hpp"
-#include "voxgrad/ops/pool3d.hpp"
 #include "voxgrad/ops/upsample3d.hpp"
 
 namespace voxgrad::models {
@@ -37,9 +36,11 @@ class SameConv3d : public nn::Module {
     parameter("weight", weight);
     parameter("bias", bias);
   }
-  Tensor operator()(const Tensor& x) const {
-    const Tensor y = conv3d(x, weight, bias, options_);
-    return activated_ ? relu(y) : y;
+  /// Sources are joined along the channels.
+  Activation operator()(std::vector<Activation> sources) const {
+    ConvBlockOptions options{options_, {}};
+    options.norm.slope = activated_ ? 0 : 1;
+    return conv_block(std::move(sources), weight, bias, {}, options);
   }
 
   Tensor weight, bias;
@@ -110,21 +111,23 @@ class StarDist3d : public nn::Module {
 
   StarDistMaps operator()(const Tensor& input) const {
     check_input(input);
-    Tensor x = input;
-    for (const Stage& stage : before_grid_) x = max_pool3d(through(stage.convs, std::move(x)), stage.pool, stage.pool);
-    std::vector<Tensor> skips;
+    Activation x = input;
+    for (const Stage& stage : before_grid_) x = max_pool3d(through(stage.convs, {std::exchange(x, {})}), stage.pool, stage.pool);
+    std::vector<Activation> skips;
     for (const Stage& stage : down_) {
-      skips.push_back(through(stage.convs, std::move(x)));
+      skips.push_back(through(stage.convs, {std::exchange(x, {})}));
       x = max_pool3d(skips.back(), stage.pool, stage.pool);
     }
-    x = through(middle_, std::move(x));
+    x = through(middle_, {std::exchange(x, {})});
     for (const Stage& stage : up_) {
-      Tensor joined = concat({upsample_nearest3d(std::exchange(x, Tensor()), stage.pool), skips.back()});
+      std::vector<Activation> joined;
+      joined.push_back(upsample_nearest3d(std::exchange(x, {}).value(), stage.pool));
+      joined.push_back(std::move(skips.back()));
       skips.pop_back();
       x = through(stage.convs, std::move(joined));
     }
-    x = through(features_, std::move(x));
-    return {sigmoid((*prob_)(x)), (*dist_)(x)};
+    const Tensor features = through(features_, {std::exchange(x, {})}).value();  // both heads read them
+    return {sigmoid((*prob_)({features}).value()), (*dist_)({features}).value()};
   }
 
  private:
@@ -135,9 +138,17 @@ class StarDist3d : public nn::Module {
   };
 
   /// Lets go of every tensor as soon as it is used.
-  static Tensor through(const std::vector<Layer>& layers, Tensor x) {
-    for (const Layer& layer : layers) x = (*layer)(x);
-    return x;
+  static Activation through(const std::vector<Layer>& layers, std::vector<Activation> sources) {
+    for (const Layer& layer : layers) {
+      Activation x = (*layer)(std::move(sources));
+      sources.assign(1, std::exchange(x, {}));
+    }
+    return sources.size() == 1 ? sources[0] : Activation(joined_value(sources));
+  }
+  static Tensor joined_value(const std::vector<Activation>& sources) {
+    std::vector<Tensor> parts;
+    for (const Activation& a : sources) parts.push_back(a.value());
+    return concat(parts);
   }
 
   void check_input(const Tensor& x) const {
