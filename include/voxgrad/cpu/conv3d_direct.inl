@@ -41,10 +41,12 @@ inline void direct_copy_row(float* to, const float* x, int64_t Ci, int64_t have,
                             const RowAct& act) {
   if (!x) return zero_floats(to, points * 8);
   if (act.centre) {
-    const auto oct = [](const float* p) { return reinterpret_cast<const OctMemory*>(p); };
-    const Oct centre = *oct(act.centre), scale = *oct(act.scale), offset = *oct(act.offset);
+    // Casts in place: a lambda's return type would forget that the memory is unaligned.
+    const Oct centre = *reinterpret_cast<const OctMemory*>(act.centre),
+              scale = *reinterpret_cast<const OctMemory*>(act.scale),
+              offset = *reinterpret_cast<const OctMemory*>(act.offset);
     for (int64_t i = 0; i < points; ++i) {
-      const Oct a = (*oct(x + i * Ci) - centre) * scale + offset;
+      const Oct a = (*reinterpret_cast<const OctMemory*>(x + i * Ci) - centre) * scale + offset;
       *reinterpret_cast<OctMemory*>(to + i * 8) = a > 0.0f ? a : a * act.slope;
     }
   } else if (have == 8)
