@@ -162,6 +162,16 @@ template <bool pair>
   (void)y_b;
 }
 
+/// Asks for the points of a row that a group of T tiles will write.
+template <int NV, int T>
+[[gnu::always_inline]] inline void winograd_fetch_output(const ConvOutput& out, int64_t point, int64_t c) {
+  const RowTarget to = row_target(out, point, c);
+  const int64_t step = to.pitch < 16 ? 2 : 1;
+  for (int64_t i = 0; i < 4 * T; i += step)
+#pragma GCC unroll 2
+    for (int v = 0; v < NV; ++v) __builtin_prefetch(to.y + i * to.pitch + v * lanes, 1);
+}
+
 /// Output slices [begin, end) of N x oD; `plain` holds one row before its transform.
 template <bool pair, int NV, int R, int T>
 void winograd_slices(const WinogradPlan& p, const ConvInput& in, const float* w, const float* bias,
@@ -182,12 +192,19 @@ void winograd_slices(const WinogradPlan& p, const ConvInput& in, const float* w,
           const int64_t next_tile = g + 1 < p.groups()      ? p.group_size()
                                     : oh + R < p.out_rows() ? R * T * p.unit - g * p.group_size()
                                                             : 0;
-          for (int64_t i = 0; i < 6; ++i)
+          for (int64_t i = 0; i < 6; ++i) {
+            for (int64_t r = oh + i; r < oh + R && r < p.half; r += 6) {  // the outputs' lines, a few at a time
+              const int64_t point = (s * p.out[1] + r) * p.out[2] + g * T * 4;
+              winograd_fetch_output<NV, T>(out, point, b * p.channels());
+              if (pair && r + p.half < p.out[1])
+                winograd_fetch_output<NV, T>(out, point + p.half * p.out[2], b * p.channels());
+            }
             winograd_tile<pair, NV, R, T>(
                 p, ring + i * p.position_size() + g * p.group_size() + oh * T * p.unit,
                 w + (b * 6 + i) * p.position_weights(), first + p.pad[0] - d, last + p.pad[0] - d,
                 first % p.kernel[0], i < 5 ? p.position_size() : next_tile - 5 * p.position_size(),
                 sums + i * apart);
+          }
           for (int64_t r = 0; r < R && oh + r < p.half; ++r)
             for (int64_t t = 0; t < T && (g * T + t) * 4 < p.out[2]; ++t)
               for (int64_t v = 0; v < NV; ++v) {
