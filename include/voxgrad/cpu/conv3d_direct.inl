@@ -137,6 +137,30 @@ struct RowTarget {
 #endif
 }
 
+/// The same for one channel that is read as it is: x [H,W] to points of 1 float, 2 in pairs.
+inline void single_slice(const DirectPlan& p, const float* x, int64_t top, int64_t left, int64_t rows,
+                         int64_t width, float* to) {
+  const int64_t H = p.in[1], W = p.in[2], room = width > left ? width - left : 0, points = W < room ? W : room;
+  for (int64_t r = 0; r < rows; ++r, to += width * p.unit) {
+    zero_floats(to, width * p.unit);
+    const int64_t a = r - top;
+    const float* xa = a >= 0 && a < H ? x + a * W : nullptr;
+    float* y = to + left * p.unit;
+#if VOXGRAD_LANES == 16
+    if (p.pair) {
+      const float* xb = a + p.half >= 0 && a + p.half < H ? x + (a + p.half) * W : nullptr;
+      for (int64_t i = 0; i < points; i += 8) {
+        const int64_t n = points - i;
+        store_first(y + 2 * i, interleave(xa ? load_half_first(xa + i, n) : Half{}, xb ? load_half_first(xb + i, n) : Half{}),
+                    2 * n);
+      }
+      continue;
+    }
+#endif
+    if (xa) __builtin_memcpy(y, xa, size_t(points) * sizeof(float));
+  }
+}
+
 template <bool pair>
 [[gnu::always_inline]] inline Vec ring_splat(const float* p) {
 #if VOXGRAD_LANES == 16
@@ -146,12 +170,12 @@ template <bool pair>
 }
 
 /// Outputs of `R` rows x `T` points x NV vectors at row oh, point ow of slice d; w and bias are those of the
-/// block.
-template <bool pair, int NV, int R, int T>
+/// block. `single`: the ring holds one channel.
+template <bool pair, int NV, int R, int T, bool single>
 void direct_tile(const DirectPlan& p, const float* ring, const float* w, const float* bias,
                  const ConvOutput& out, int64_t s, int64_t c, int64_t oh, int64_t ow) {
   const int64_t d = s % p.out[0];
-  constexpr int unit = pair ? 16 : 8, each = pair ? 2 : 1;
+  constexpr int each = pair ? 2 : 1, unit = single ? each : 8 * each;
   Vec acc[R][T][NV];
 #pragma GCC unroll 4
   for (int r = 0; r < R; ++r)
@@ -168,7 +192,7 @@ void direct_tile(const DirectPlan& p, const float* ring, const float* w, const f
     }
     const float* block = ring + id % p.kernel[0] * p.slice() + oh * row + ow * unit;
     for (int64_t c8 = 0; c8 < p.Ci; c8 += 8, block += plane) {
-      const int64_t have = p.Ci - c8 < 8 ? p.Ci - c8 : 8;
+      const int64_t have = single ? 1 : p.Ci - c8 < 8 ? p.Ci - c8 : 8;
       const float* x = block;
       for (int64_t kh = 0; kh < p.kernel[1]; ++kh, x += row)
         for (int64_t ci = 0; ci < have; ++ci, w += 3 * NV * lanes) {
@@ -218,7 +242,7 @@ void direct_tile(const DirectPlan& p, const float* ring, const float* w, const f
 }
 
 /// Output slices [begin, end) of N x oD; `ring` holds kernel[0] slices.
-template <bool pair, int NV, int R, int T>
+template <bool pair, int NV, int R, int T, bool single = false>
 void direct_slices(const DirectPlan& p, const ConvInput& in, const float* w, const float* bias,
                    const ConvOutput& out, int64_t begin, int64_t end, float* ring) {
   int64_t sample = -1, next = 0;  // the ring holds slices of `sample` up to `next`
@@ -227,14 +251,18 @@ void direct_slices(const DirectPlan& p, const ConvInput& in, const float* w, con
     const int64_t first = d - p.pad[0] < 0 ? 0 : d - p.pad[0];
     const int64_t last = d - p.pad[0] + p.kernel[0] < p.in[0] ? d - p.pad[0] + p.kernel[0] : p.in[0];
     for (int64_t id = n == sample && next > first ? next : first; id < last; ++id)
-      direct_slice(p, in, n * p.in[0] + id, p.pad[1], p.pad[2], p.in_rows(), p.width(),
-                   ring + id % p.kernel[0] * p.slice());
+      if constexpr (single)
+        single_slice(p, in.x[0] + (n * p.in[0] + id) * p.in[1] * p.in[2], p.pad[1], p.pad[2], p.in_rows(),
+                     p.width(), ring + id % p.kernel[0] * p.slice());
+      else
+        direct_slice(p, in, n * p.in[0] + id, p.pad[1], p.pad[2], p.in_rows(), p.width(),
+                     ring + id % p.kernel[0] * p.slice());
     sample = n, next = last;
     for (int64_t b = 0; b < p.blocks(); ++b) {
       const int64_t c = b * p.channels();
       for (int64_t oh = 0; oh < p.out_rows(); oh += R)
         for (int64_t ow = 0; ow < p.out[2]; ow += T)
-          direct_tile<pair, NV, R, T>(p, ring, w + b * p.weight_block(), bias + b * p.lanes(), out, s, c, oh, ow);
+          direct_tile<pair, NV, R, T, single>(p, ring, w + b * p.weight_block(), bias + b * p.lanes(), out, s, c, oh, ow);
     }
     out.done(s);
   }
@@ -254,6 +282,24 @@ inline void direct_run(const DirectPlan& p, const ConvInput& in, const float* w,
   const auto run = p.vectors == 2 ? direct_slices<false, 2, 1, 4> : direct_slices<false, 1, 1, 4>;
 #endif
   run(p, in, w, bias, out, begin, end, ring);
+}
+
+/// direct_run for a plan of single_tiling.
+inline void single_run(const DirectPlan& p, const ConvInput& in, const float* w, const float* bias,
+                       const ConvOutput& out, int64_t begin, int64_t end, float* ring) {
+#if VOXGRAD_LANES == 16
+  const auto run = p.pair ? direct_slices<true, 1, 1, 16, true> : direct_slices<false, 1, 1, 16, true>;
+#else
+  const auto run = direct_slices<false, 1, 1, 8, true>;
+#endif
+  run(p, in, w, bias, out, begin, end, ring);
+}
+
+/// Chooses the tile for one input channel, after direct_tiling.
+inline void single_tiling(DirectPlan& p) {
+  p.vectors = p.rows = 1;
+  p.wide = lanes == 16 ? 16 : 8;
+  p.unit = p.pair ? 2 : 1;
 }
 
 /// Chooses the tile for the plan's extents.

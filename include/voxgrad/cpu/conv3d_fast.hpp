@@ -4,6 +4,7 @@
 // Scratch of the caller: slot 0 weights, slot 1 sums; of each thread: slot 2 ring, 3 gradient slice, 4 plain
 // row or weights.
 
+#include "voxgrad/cpu/conv3d_single.hpp"
 #include "voxgrad/cpu/conv3d_winograd.hpp"
 #include "voxgrad/kernels/conv_method.hpp"
 
@@ -36,8 +37,10 @@ inline float* float_scratch(int slot, int64_t count) {
 }
 
 /// out = bias + convolution of in by the plan; `adjoint`: w as the data gradient reads it.
-inline void conv_direct(const DirectPlan& p, bool adjoint, const ConvInput& in, const float* w,
-                        const float* bias, const ConvOutput& out) {
+inline void conv_direct(DirectPlan p, bool adjoint, const ConvInput& in, const float* w, const float* bias,
+                        const ConvOutput& out) {
+  const bool single = single_takes(p, in) && p.Co <= p.vector_lanes;
+  if (single) by_isa(scalar::single_tiling, avx2::single_tiling, avx512::single_tiling)(p);
   float* packed = float_scratch(0, p.blocks() * (p.weight_block() + p.lanes()));
   float* packed_bias = packed + p.blocks() * p.weight_block();
   const auto pack = by_isa(scalar::direct_weights, avx2::direct_weights, avx512::direct_weights);
@@ -47,7 +50,8 @@ inline void conv_direct(const DirectPlan& p, bool adjoint, const ConvInput& in, 
   const int64_t each = p.pair ? 2 : 1;
   for (int64_t i = 0; i < p.blocks() * p.lanes(); ++i)
     packed_bias[i] = bias && i / each < p.Co ? bias[i / each] : 0.0f;
-  const auto run = by_isa(scalar::direct_run, avx2::direct_run, avx512::direct_run);
+  const auto run = single ? by_isa(scalar::single_run, avx2::single_run, avx512::single_run)
+                          : by_isa(scalar::direct_run, avx2::direct_run, avx512::direct_run);
   const double flop = 6.0 * double(p.kernel[0] * p.kernel[1] * p.out[1] * p.out[2]) * double(p.Ci * p.Co);
   parallel_for(p.N * p.out[0], conv_grain(flop), [&](int64_t begin, int64_t end) {
     run(p, in, packed, packed_bias, out, begin, end, float_scratch(2, p.kernel[0] * p.slice()));
@@ -166,6 +170,22 @@ inline void conv_direct_weight(DirectPlan p, const ConvInput& x, const float* dy
                [&](int64_t begin, int64_t end) { reduce(p, S, chunks.count, size, begin, end, dw); });
 }
 
+/// dw of a single input channel and a kernel of 3 x 3 x 3.
+inline void conv_single_weight(DirectPlan p, const ConvInput& x, const float* dy, float* dw, const SliceHook& before) {
+  by_isa(scalar::single_tiling, avx2::single_tiling, avx512::single_tiling)(p);
+  const int64_t size = p.blocks() * 27 * p.vector_lanes;
+  const WeightChunks chunks(p, p.half * p.in[2]);
+  float* S = float_scratch(1, chunks.count * size);
+  const auto run = by_isa(scalar::single_weight_run, avx2::single_weight_run, avx512::single_weight_run);
+  parallel_for(chunks.count, 1, [&](int64_t begin, int64_t end) {
+    float* ring = float_scratch(2, 4 * p.in_rows() * p.in[2] * p.unit);
+    for (int64_t c = begin; c < end; ++c)
+      run(p, x.x[0], dy, before, c * chunks.length, std::min(chunks.slices, (c + 1) * chunks.length), ring,
+          S + c * size);
+  });
+  single_weight_reduce(p, S, chunks.count, dw);
+}
+
 /// out = bias + convolution of in, by the method that suits the plan.
 inline void conv_planned(const DirectPlan& p, bool adjoint, const ConvInput& in, const float* w,
                          const float* bias, const ConvOutput& out) {
@@ -174,6 +194,8 @@ inline void conv_planned(const DirectPlan& p, bool adjoint, const ConvInput& in,
 }
 inline void conv_planned_weight(const DirectPlan& p, const ConvInput& x, const float* dy, float* dw,
                                 const SliceHook& before) {
+  if (single_takes(p, x) && p.kernel[0] == 3 && p.kernel[1] == 3)
+    return conv_single_weight(p, x, dy, dw, before);
   winograd_takes(p) ? conv_winograd_weight(winograd_plan(p), x, dy, dw, before)
                     : conv_direct_weight(p, x, dy, dw, before);
 }

@@ -193,7 +193,8 @@ void winograd_slices(const WinogradPlan& p, const ConvInput& in, const float* w,
                                     : oh + R < p.out_rows() ? R * T * p.unit - g * p.group_size()
                                                             : 0;
           for (int64_t i = 0; i < 6; ++i) {
-            for (int64_t r = oh + i; r < oh + R && r < p.half; r += 6) {  // the outputs' lines, a few at a time
+            for (int64_t r = oh + i; r < oh + R && r < p.half;
+                 r += 6) {  // the outputs' lines, a few at a time
               const int64_t point = (s * p.out[1] + r) * p.out[2] + g * T * 4;
               winograd_fetch_output<NV, T>(out, point, b * p.channels());
               if (pair && r + p.half < p.out[1])
