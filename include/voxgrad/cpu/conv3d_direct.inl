@@ -68,7 +68,8 @@ inline void direct_copy_pair(float* to, const float* xa, const float* xb, int64_
       return v > 0.0f ? v : v * act.slope;
     };
     for (int64_t i = 0; i < points; ++i)
-      store(to + i * 16, interleave(xa ? finished(xa + i * Ci) : Half{}, xb ? finished(xb + i * Ci) : Half{}));
+      store(to + i * 16,
+            interleave(xa ? finished(xa + i * Ci) : Half{}, xb ? finished(xb + i * Ci) : Half{}));
     return;
   }
   for (int64_t i = 0; i < points; ++i) {
@@ -114,9 +115,9 @@ inline void direct_slice(const DirectPlan& p, const ConvInput& in, int64_t s, in
 
 /// Where the channels from c on of a point go: a vector may straddle the two outputs, 8 lanes to each.
 struct RowTarget {
-  float *y, *high;             ///< first point of the row; null: no second output in this vector
-  int64_t pitch, high_pitch;   ///< floats between points
-  int64_t left, high_left;     ///< channels left in each output
+  float *y, *high;            ///< first point of the row; null: no second output in this vector
+  int64_t pitch, high_pitch;  ///< floats between points
+  int64_t left, high_left;    ///< channels left in each output
 };
 
 [[gnu::always_inline]] inline RowTarget row_target(const ConvOutput& out, int64_t point, int64_t c) {
@@ -140,7 +141,8 @@ struct RowTarget {
 /// The same for one channel that is read as it is: x [H,W] to points of 1 float, 2 in pairs.
 inline void single_slice(const DirectPlan& p, const float* x, int64_t top, int64_t left, int64_t rows,
                          int64_t width, float* to) {
-  const int64_t H = p.in[1], W = p.in[2], room = width > left ? width - left : 0, points = W < room ? W : room;
+  const int64_t H = p.in[1], W = p.in[2], room = width > left ? width - left : 0,
+                points = W < room ? W : room;
   for (int64_t r = 0; r < rows; ++r, to += width * p.unit) {
     zero_floats(to, width * p.unit);
     const int64_t a = r - top;
@@ -151,8 +153,10 @@ inline void single_slice(const DirectPlan& p, const float* x, int64_t top, int64
       const float* xb = a + p.half >= 0 && a + p.half < H ? x + (a + p.half) * W : nullptr;
       for (int64_t i = 0; i < points; i += 8) {
         const int64_t n = points - i;
-        store_first(y + 2 * i, interleave(xa ? load_half_first(xa + i, n) : Half{}, xb ? load_half_first(xb + i, n) : Half{}),
-                    2 * n);
+        store_first(
+            y + 2 * i,
+            interleave(xa ? load_half_first(xa + i, n) : Half{}, xb ? load_half_first(xb + i, n) : Half{}),
+            2 * n);
       }
       continue;
     }
@@ -262,7 +266,8 @@ void direct_slices(const DirectPlan& p, const ConvInput& in, const float* w, con
       const int64_t c = b * p.channels();
       for (int64_t oh = 0; oh < p.out_rows(); oh += R)
         for (int64_t ow = 0; ow < p.out[2]; ow += T)
-          direct_tile<pair, NV, R, T, single>(p, ring, w + b * p.weight_block(), bias + b * p.lanes(), out, s, c, oh, ow);
+          direct_tile<pair, NV, R, T, single>(p, ring, w + b * p.weight_block(), bias + b * p.lanes(), out, s,
+                                              c, oh, ow);
     }
     out.done(s);
   }

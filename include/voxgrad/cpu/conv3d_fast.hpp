@@ -171,7 +171,8 @@ inline void conv_direct_weight(DirectPlan p, const ConvInput& x, const float* dy
 }
 
 /// dw of a single input channel and a kernel of 3 x 3 x 3.
-inline void conv_single_weight(DirectPlan p, const ConvInput& x, const float* dy, float* dw, const SliceHook& before) {
+inline void conv_single_weight(DirectPlan p, const ConvInput& x, const float* dy, float* dw,
+                               const SliceHook& before) {
   by_isa(scalar::single_tiling, avx2::single_tiling, avx512::single_tiling)(p);
   const int64_t size = p.blocks() * 27 * p.vector_lanes;
   const WeightChunks chunks(p, p.half * p.in[2]);
