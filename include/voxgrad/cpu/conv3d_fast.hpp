@@ -6,6 +6,7 @@
 
 #include "voxgrad/cpu/conv3d_single.hpp"
 #include "voxgrad/cpu/conv3d_winograd.hpp"
+#include "voxgrad/cpu/conv3d_winograd2d.hpp"
 #include "voxgrad/kernels/conv_method.hpp"
 
 namespace voxgrad::cpu {
@@ -94,6 +95,38 @@ inline void conv_winograd(const WinogradPlan& p, bool adjoint, const ConvInput& 
   parallel_for(p.N * p.out[0], conv_grain(flop), [&](int64_t begin, int64_t end) {
     run(p, in, packed, packed_bias, out, begin, end, float_scratch(4, p.padded() * p.unit),
         float_scratch(2, p.kernel[0] * p.ring_slice()));
+  });
+}
+
+/// True where the method in two dimensions is faster: many channels, and tiles that the volume fills.
+inline bool winograd2d_takes(const DirectPlan& p) {
+  return winograd_takes(p) && !p.pair && p.Ci % 8 == 0 && p.Ci >= 32 && p.Co >= 32 && p.out[1] >= 4;
+}
+
+/// conv_direct by Winograd's method in two dimensions.
+inline void conv_winograd2d(const DirectPlan& d, bool adjoint, const ConvInput& in, const float* w,
+                            const float* bias, const ConvOutput& out) {
+  Winograd2dPlan p{d, 0, 0};
+  by_isa(scalar::winograd2d_tiling, avx2::winograd2d_tiling, avx512::winograd2d_tiling)(p);
+  const int64_t block = p.positions * p.position_weights();
+  float* packed = float_scratch(0, p.blocks() * (block + p.lanes()));
+  float* packed_bias = packed + p.blocks() * block;
+  const auto pack = by_isa(scalar::direct_weights, avx2::direct_weights, avx512::direct_weights);
+  const auto transform =
+      by_isa(scalar::winograd2d_weights, avx2::winograd2d_weights, avx512::winograd2d_weights);
+  parallel_for(p.blocks(), std::max(int64_t(1), 65536 / p.weight_block()), [&](int64_t begin, int64_t end) {
+    float* plain = float_scratch(4, p.weight_block());
+    for (int64_t b = begin; b < end; ++b) {
+      pack(p, adjoint, w, b, plain);
+      transform(p, plain, packed + b * block);
+    }
+  });
+  for (int64_t i = 0; i < p.blocks() * p.lanes(); ++i) packed_bias[i] = bias && i < p.Co ? bias[i] : 0.0f;
+  const auto run = by_isa(scalar::winograd2d_run, avx2::winograd2d_run, avx512::winograd2d_run);
+  const double flop = 6.0 * double(p.kernel[0] * p.kernel[1] * p.out[1] * p.out[2]) * double(p.Ci * p.Co);
+  parallel_for(p.N * p.out[0], conv_grain(flop), [&](int64_t begin, int64_t end) {
+    run(p, in, packed, packed_bias, out, begin, end, float_scratch(4, p.rows_size()),
+        float_scratch(2, p.kernel[0] * p.ring_slice()), float_scratch(3, p.sums()));
   });
 }
 
@@ -190,8 +223,9 @@ inline void conv_single_weight(DirectPlan p, const ConvInput& x, const float* dy
 /// out = bias + convolution of in, by the method that suits the plan.
 inline void conv_planned(const DirectPlan& p, bool adjoint, const ConvInput& in, const float* w,
                          const float* bias, const ConvOutput& out) {
-  winograd_takes(p) ? conv_winograd(winograd_plan(p), adjoint, in, w, bias, out)
-                    : conv_direct(p, adjoint, in, w, bias, out);
+  winograd2d_takes(p) ? conv_winograd2d(p, adjoint, in, w, bias, out)
+  : winograd_takes(p) ? conv_winograd(winograd_plan(p), adjoint, in, w, bias, out)
+                      : conv_direct(p, adjoint, in, w, bias, out);
 }
 inline void conv_planned_weight(const DirectPlan& p, const ConvInput& x, const float* dy, float* dw,
                                 const SliceHook& before) {

@@ -62,6 +62,27 @@ inline void winograd_bring(const WinogradPlan& p, const ConvInput& in, int64_t n
   }
 }
 
+/// Filter transform: three taps to six positions.
+[[gnu::always_inline]] inline void winograd_filter(Vec a, Vec b, Vec c, Vec (&u)[6]) {
+  const Vec even = (a + c) * (-1.0f / 6.0f), odd = b * (1.0f / 6.0f);
+  const Vec even2 = a * (1.0f / 24.0f) + c * (1.0f / 6.0f), odd2 = b * (1.0f / 12.0f);
+  u[0] = 0.25f * a;
+  u[1] = even - odd;
+  u[2] = even + odd;
+  u[3] = even2 + odd2;
+  u[4] = even2 - odd2;
+  u[5] = c;
+}
+
+/// Output transform: six sums to four outputs plus bias.
+[[gnu::always_inline]] inline void winograd_outputs(const Vec (&m)[6], Vec bias, Vec (&out)[4]) {
+  const Vec a = m[1] + m[2], b = m[1] - m[2], c = m[3] + m[4], e = m[3] - m[4];
+  out[0] = m[0] + a + c + bias;
+  out[1] = b + 2.0f * e + bias;
+  out[2] = a + 4.0f * c + bias;
+  out[3] = b + 8.0f * e + m[5] + bias;
+}
+
 /// Weights of direct_weights' order (block of output channels `b`) to [position][kD][ci][kH][lanes].
 inline void winograd_weights(const WinogradPlan& p, const float* plain, float* to) {
   const int64_t L = p.lanes(), position = p.position_weights();
@@ -70,16 +91,10 @@ inline void winograd_weights(const WinogradPlan& p, const float* plain, float* t
       for (int64_t kh = 0; kh < 3; ++kh)
         for (int64_t ci = c8; ci < c8 + 8 && ci < p.Ci; ++ci, plain += 3 * L)
           for (int64_t l = 0; l < L; l += lanes) {
-            const Vec a = load(plain + l), b = load(plain + L + l), c = load(plain + 2 * L + l);
-            const Vec even = (a + c) * (-1.0f / 6.0f), odd = b * (1.0f / 6.0f);
-            const Vec even2 = a * (1.0f / 24.0f) + c * (1.0f / 6.0f), odd2 = b * (1.0f / 12.0f);
+            Vec u[6];
+            winograd_filter(load(plain + l), load(plain + L + l), load(plain + 2 * L + l), u);
             float* y = to + ((kd * p.Ci + ci) * 3 + kh) * L + l;
-            store(y, 0.25f * a);
-            store(y + position, even - odd);
-            store(y + 2 * position, even + odd);
-            store(y + 3 * position, even2 + odd2);
-            store(y + 4 * position, even2 - odd2);
-            store(y + 5 * position, c);
+            for (int64_t i = 0; i < 6; ++i) store(y + i * position, u[i]);
           }
 }
 
@@ -144,9 +159,8 @@ template <bool pair>
   Vec m[6];
 #pragma GCC unroll 6
   for (int i = 0; i < 6; ++i) m[i] = load(sums + i * apart);
-  const Vec a = m[1] + m[2], b = m[1] - m[2], c = m[3] + m[4], e = m[3] - m[4];
-  const Vec out[4] = {m[0] + a + c + bias, b + 2.0f * e + bias, a + 4.0f * c + bias,
-                      b + 8.0f * e + m[5] + bias};
+  Vec out[4];
+  winograd_outputs(m, bias, out);
 #pragma GCC unroll 4
   for (int i = 0; i < 4; ++i) {
     if (i >= points) break;
