@@ -104,6 +104,9 @@ TEST_CASE("layers of the networks, shrunk in batch") {
     }
   check_geometry(cube(2, 3, 5, 33, 128, 96, 1, 1, 0, 1));
   for (int64_t Co : {1, 5, 8, 16, 19, 40}) check_geometry(cube(2, 5, 7, 21, 1, Co, 3, 1, 1, 1));
+  check_geometry(cube(3, 3, 5, 33, 33, 47, 1, 1, 0, 1));
+  check_geometry(cube(1, 1, 1, 7, 64, 100, 1, 1, 0, 1));
+  check_geometry(cube(0, 2, 2, 2, 32, 32, 1, 1, 0, 1));
 }
 
 TEST_CASE("the list of odd sizes") {
@@ -138,4 +141,5 @@ TEST_CASE("results do not depend on the number of threads") {
   check_geometry(cube(2, 4, 5, 6, 8, 16, 3, 2, 1, 1), true);
   check_geometry(cube(2, 9, 5, 8, 32, 8, 3, 2, 1, 1), true);
   check_geometry(cube(3, 9, 5, 19, 1, 8, 3, 1, 1, 1), true);
+  check_geometry(cube(5, 8, 9, 16, 34, 49, 1, 1, 0, 1), true);
 }

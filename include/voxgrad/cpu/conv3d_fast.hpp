@@ -4,6 +4,7 @@
 // Scratch of the caller: slot 0 weights, slot 1 sums; of each thread: slot 2 ring, 3 gradient slice, 4 plain
 // row or weights.
 
+#include "voxgrad/cpu/conv3d_point.hpp"
 #include "voxgrad/cpu/conv3d_single.hpp"
 #include "voxgrad/cpu/conv3d_winograd.hpp"
 #include "voxgrad/cpu/conv3d_winograd2d.hpp"
@@ -248,9 +249,10 @@ inline void conv3d_forward_f32(const kernels::Conv3dProblem& p, const float* x, 
     const DirectPlan d = direct_plan(p, false);
     return conv_planned(d, false, {x, p.Ci}, w, bias, {y, p.Co});
   }
+  const int64_t points = p.N * p.in[0] * p.in[1] * p.in[2];
+  if (pointwise(p) && conv_point_takes(p.Ci, p.Co)) return conv_point(points, p.Ci, p.Co, x, w, false, bias, y);
+  if (pointwise(p) && conv_narrow(points, p.Ci, p.Co, x, w, false, bias, y)) return;
   const ConvAxis axis[3] = {conv_axis(p, 0, false), conv_axis(p, 1, false), conv_axis(p, 2, false)};
-  if (pointwise(p) && conv_narrow(p.N * p.in[0] * p.in[1] * p.in[2], p.Ci, p.Co, x, w, false, bias, y))
-    return;
   conv_rows(axis, false, p.N, p.Ci, p.Co, x, w, false, bias, y);
 }
 
@@ -260,9 +262,10 @@ inline void conv3d_backward_data_f32(const kernels::Conv3dProblem& p, const floa
     const DirectPlan d = direct_plan(p, true);
     return conv_planned(d, true, {dy, p.Co}, w, nullptr, {dx, p.Ci});
   }
+  const int64_t points = p.N * p.in[0] * p.in[1] * p.in[2];
+  if (pointwise(p) && conv_point_takes(p.Ci, p.Co)) return conv_point(points, p.Co, p.Ci, dy, w, true, nullptr, dx);
+  if (pointwise(p) && conv_narrow(points, p.Co, p.Ci, dy, w, true, nullptr, dx)) return;
   const ConvAxis axis[3] = {conv_axis(p, 0, false), conv_axis(p, 1, false), conv_axis(p, 2, false)};
-  if (pointwise(p) && conv_narrow(p.N * p.in[0] * p.in[1] * p.in[2], p.Co, p.Ci, dy, w, true, nullptr, dx))
-    return;
   conv_rows(axis, true, p.N, p.Co, p.Ci, dy, w, true, nullptr, dx);
 }
 
@@ -271,6 +274,8 @@ inline void conv3d_backward_weight_f32(const kernels::Conv3dProblem& p, const fl
   if (direct_takes(p, false)) {
     const DirectPlan d = direct_plan(p, false);
     conv_planned_weight(d, {x, p.Ci}, dy, dw, {});
+  } else if (pointwise(p) && conv_point_takes(p.Ci, p.Co)) {
+    conv_point_weight(p.N * p.out[0] * p.out[1] * p.out[2], p.Ci, p.Co, x, dy, dw);
   } else {
     const ConvAxis axis[3] = {conv_axis(p, 0, false), conv_axis(p, 1, false), conv_axis(p, 2, false)};
     conv_outer(axis, false, p.N, p.Ci, p.Co, x, dy, dw);
