@@ -28,6 +28,9 @@ constexpr Shortcut shortcuts[] = {
     {"--batch-size", "training_config.batch_size"},
     {"--learning-rate", "training_config.optimizer.lr"},
     {"--loss", "training_config.loss"},
+    {"--prior", "training_config.pu.prior"},
+    {"--prior-prime", "training_config.pu.prior_prime"},
+    {"--surrogate", "training_config.pu.surrogate"},
     {"--patch-size", "training_config.patch_size"},
     {"--valid-interval", "training_config.valid_interval"},
     {"--checkpoint-interval", "training_config.checkpoint_interval"},
@@ -58,7 +61,7 @@ Config gather_config(const Arguments& a, Session& session, const std::string& re
 /// Removes what a former run left: files of ours only, so that nobody's other data can be lost.
 void clear_model(const std::string& folder) {
   for (const char* file : {"config.yaml", "weights.safetensors", "checkpoint.safetensors", "thresholds.json", "train.csv",
-                           "valid.csv", "train.log", "optimized-threshold-segmentation", "optimized-threshold-detection"})
+                           "valid.csv", "risk.csv", "train.log", "optimized-threshold-segmentation", "optimized-threshold-detection"})
     std::remove((folder + "/" + file).c_str());
 }
 
@@ -142,7 +145,10 @@ std::vector<Option> train_options() {
                                 {"--steps", "N", "", "training steps in total (default 100000)", "Training"},
                                 {"--batch-size", "N", "", "crops per step (default 128)", "Training"},
                                 {"--learning-rate", "LR", "", "of the optimiser (default 0.0002)", "Training"},
-                                {"--loss", "mse|bce", "", "loss function (default mse)", "Training"},
+                                {"--loss", "NAME", "", "mse (default), bce, or a positive-unlabeled risk: nnpu, imbalanced_nnpu, abs_pu, upu ... (docs/pu.md)", "Training"},
+                                {"--prior", "P", "", "share of voxels that are positive, for a risk", "Training"},
+                                {"--prior-prime", "P", "", "train a risk as if that share were P (0.3 to 0.5 for rare events)", "Training"},
+                                {"--surrogate", "NAME", "", "surrogate loss of a risk (default brier)", "Training"},
                                 {"--patch-size", "N", "", "edge of the network's input in voxels (default 32)", "Training"},
                                 {"--valid-interval", "N", "", "steps between validations (default 100)", "Training"},
                                 {"--checkpoint-interval", "N", "", "steps between checkpoints (default 100)", "Training"},

@@ -233,6 +233,8 @@ TrainingConfig training_config(const Config& c) {
   out.flip = c.boolean(t + "flip");
   out.random_crop = c.boolean(t + "random_crop");
   out.loss = c.text(t + "loss");
+  out.pu = {c.real(t + "pu.prior"), c.real(t + "pu.prior_prime"), c.real(t + "pu.beta"), c.real(t + "pu.gamma"), c.text(t + "pu.surrogate"),
+            c.text(t + "pu.scenario"), c.text(t + "pu.population")};
   out.samples_path = c.text(t + "samples_pu.path");
   out.samples_positive = c.text(t + "samples_pu.positive");
   out.samples_unlabeled = c.text(t + "samples_pu.unlabeled");

@@ -95,6 +95,14 @@ struct ScheduleConfig {
   double min_lr = 0;              ///< plateau and cosine never go below
 };
 
+/// How voxels count in a positive-unlabeled risk. How crops are drawn is in the samples list.
+struct PuConfig {
+  double prior = 0;  ///< 0: not given
+  double prior_prime = 0, beta = 0, gamma = 1;
+  std::string surrogate = "brier";
+  std::string scenario = "single_set", population = "random";
+};
+
 struct TrainingConfig {
   std::int64_t batch_size = 128, inference_batch_size = 4, num_steps = 100000, num_workers = 4;
   std::int64_t valid_interval = 100, checkpoint_interval = 100;
@@ -105,7 +113,8 @@ struct TrainingConfig {
   double valid_proportion = 0.2;  ///< of movies, when the data has no validation fold of its own
   std::int64_t patch_size = 32, crop_size = 64;  ///< voxels along each axis
   bool flip = true, random_crop = true;
-  std::string loss = "mse";                                                          ///< mse or bce
+  std::string loss = "mse";                                                          ///< mse, bce or a risk
+  PuConfig pu;
   std::string samples_path, samples_positive = "complete", samples_unlabeled = "0";  ///< the ratio, or "c"
 };
 

@@ -5,6 +5,7 @@
 
 #include "config.hpp"
 #include "json_text.hpp"
+#include "losses.hpp"
 
 namespace voxgrad::app {
 
@@ -62,8 +63,8 @@ std::vector<ConfigKey> make_keys() {
       boolean(t + "drop_last", "false", "leave out the last, smaller batch of an epoch"),
       boolean(t + "flip", "true", "flip along H or W, each with probability 1/3"),
       integer(t + "inference_batch_size", "4", 1, 4096, "tiles", "tiles per step of prediction"),
-      word(t + "loss", {"mse", "bce"},
-           "mean squared error of the sigmoid (published), or binary cross-entropy"),
+      word(t + "loss", loss_names(),
+           "mean squared error of the sigmoid (published), binary cross-entropy, or a positive-unlabeled risk (docs/pu.md)"),
       integer(t + "num_steps", "100000", 1, 1e12, "steps", "training steps in total"),
       integer(t + "num_workers", "4", 0, 4096, "",
               "loader processes of the reference; here --threads decides", false),
@@ -82,6 +83,17 @@ std::vector<ConfigKey> make_keys() {
       real(o + "weight_decay", "0", 0, 1000, "weight decay (adam, sgd: L2 term; adamw: decoupled)"),
       integer(t + "patch_size", "32", 8, 1024, "voxels", "edge of what the network sees in training"),
       boolean(t + "random_crop", "true", "cut the patch at a random place of the crop, else from its middle"),
+      real(t + "pu.beta", "0", 0, 1e9, "risk: how far the negative part may fall below 0 before it is corrected"),
+      real(t + "pu.gamma", "1", 0, 1, "risk: length of corrected steps"),
+      word(t + "pu.population", {"random", "batch"},
+           "risk: whose voxels are a sample of everything: those of random crops, where a batch has any, or all"),
+      real(t + "pu.prior", "0", 0, 0.999999, "risk: share of positive voxels in the population; 0 is not given"),
+      real(t + "pu.prior_prime", "0", 0, 0.999999,
+           "risk: train as if positives had this share (0.3 to 0.5 for rare ones); 0 leaves it, or takes 0.5 in imbalanced_nnpu"),
+      word(t + "pu.scenario", {"single_set", "case_control"},
+           "risk: everything is labelled and unlabelled voxels together, or unlabelled ones alone"),
+      plain(t + "pu.surrogate", "brier",
+            "risk: brier, sigmoid, logistic, savage, ramp, squared, hinge, double_hinge or focal with its exponent, as in focal2"),
       plain(t + "samples_pu.path", "", "JSON file with lists of positive and unlabelled crops"),
       plain(t + "samples_pu.positive", "complete", "which set: complete or subset-<fraction>-<repetition>"),
       plain(t + "samples_pu.unlabeled", "0", "unlabelled crops per positive one, or c for a fixed total"),

@@ -9,7 +9,6 @@
 
 #include "files.hpp"
 #include "voxgrad/autograd/backward.hpp"
-#include "voxgrad/ops/loss.hpp"
 #include "voxgrad/optim/adam.hpp"
 #include "voxgrad/optim/schedule.hpp"
 #include "voxgrad/optim/sgd.hpp"
@@ -58,12 +57,6 @@ double stored_real(const Metadata& m, const std::string& key, double fallback) {
 
 }  // namespace
 
-LossFunction loss_by_name(const std::string& name) {
-  if (name == "mse") return [](const Tensor& z, const Tensor& t) { return mse_loss(sigmoid(z), t); };
-  if (name == "bce") return [](const Tensor& z, const Tensor& t) { return bce_with_logits_loss(z, t); };
-  throw UsageError(text("loss '", name, "' is not one of mse, bce."));
-}
-
 std::unique_ptr<optim::Optimizer> make_optimizer(const OptimizerConfig& c, nn::Module& net) {
   if (c.name == "sgd")
     return std::make_unique<optim::Sgd>(net.parameters(),
@@ -77,7 +70,7 @@ std::unique_ptr<optim::Optimizer> make_optimizer(const OptimizerConfig& c, nn::M
 Trainer::Trainer(const TrainConfig& config, models::UNet3d& net, std::shared_ptr<const data::CropSource> train,
                  std::shared_ptr<const data::CropSource> valid, const ModelFolder& folder, Session& session)
     : config_(config), net_(net), train_(std::move(train)), valid_(std::move(valid)), folder_(folder), session_(session),
-      loss_(loss_by_name(config.training.loss)), optimizer_(make_optimizer(config.training.optimizer, net)),
+      loss_(make_loss(config.training)), optimizer_(make_optimizer(config.training.optimizer, net)),
       best_(infinity), plateau_best_(infinity), plateau_rate_(config.training.optimizer.lr), config_hash_(identity(config)) {
   loader_ = std::make_unique<data::Loader>(train_, loader_options(true));
 }
@@ -112,6 +105,7 @@ void Trainer::resume() {
                                            data::LoaderState{stored_integer(m, "epoch", path), stored_integer(m, "position", path)});
   keep_rows_before(folder_.path() + "/train.csv", step_);
   keep_rows_before(folder_.path() + "/valid.csv", step_);
+  keep_rows_before(folder_.path() + "/risk.csv", step_);
 }
 
 void Trainer::run() {
@@ -146,13 +140,32 @@ double Trainer::train_step() {
   loader_->next(batch_);
   apply_schedule();
   net_.train();
-  const Tensor loss = loss_(net_.logits(tensor_of(batch_.input, batch_)), tensor_of(batch_.target, batch_));
+  const LossOutcome outcome = loss_of(batch_, *train_);
+  const Tensor& loss = outcome.loss;
   const double value = loss.item();
   check(std::isfinite(value), "the loss is ", value, " at step ", step_,
         ". The last good checkpoint is kept; try a smaller learning rate, and check the data with: voxgrad inspect");
+  keep_terms(outcome.terms);
   backward(loss);
   optimizer_->step();
   return value;
+}
+
+LossOutcome Trainer::loss_of(const data::Batch& batch, const data::CropSource& source) const {
+  std::vector<bool> centred;
+  for (int64_t i : batch.indices) centred.push_back(source.centred(i));
+  return loss_(net_.logits(tensor_of(batch.input, batch)), tensor_of(batch.target, batch), centred);
+}
+
+/// The numbers of a risk, next to train.csv.
+void Trainer::keep_terms(const std::vector<LossTerm>& terms) {
+  if (terms.empty()) return;
+  std::string header = "step", row = std::to_string(step_);
+  for (const LossTerm& t : terms) {
+    header += "," + t.name;
+    row += "," + number_text(t.value);
+  }
+  append("/risk.csv", header, row);
 }
 
 Validation Trainer::validate() {
@@ -165,7 +178,7 @@ Validation Trainer::validate() {
   const int64_t batches = loader.batches_per_epoch();
   for (int64_t i = 0; i < batches; ++i) {
     loader.next(batch);
-    const double loss = loss_(net_.logits(tensor_of(batch.input, batch)), tensor_of(batch.target, batch)).item();
+    const double loss = loss_of(batch, *valid_).loss.item();
     sum += loss * double(batch.count);
     crops += double(batch.count);
     plain += loss;

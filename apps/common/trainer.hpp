@@ -4,16 +4,12 @@
 
 #include <functional>
 
+#include "losses.hpp"
 #include "model_folder.hpp"
 #include "session.hpp"
 #include "voxgrad/data/loader.hpp"
 
 namespace voxgrad::app {
-
-/// A loss of logits [N,D,H,W,C] against targets of the same shape.
-using LossFunction = std::function<Tensor(const Tensor& logits, const Tensor& target)>;
-/// The built-in losses by name: mse (of the sigmoid, as published) and bce.
-LossFunction loss_by_name(const std::string& name);
 
 std::unique_ptr<optim::Optimizer> make_optimizer(const OptimizerConfig& config, nn::Module& net);
 
@@ -42,6 +38,8 @@ class Trainer {
 
  private:
   double train_step();
+  LossOutcome loss_of(const data::Batch& batch, const data::CropSource& source) const;
+  void keep_terms(const std::vector<LossTerm>& terms);
   Validation validate();
   void finish_validation(const Validation& v);
   void checkpoint();

@@ -30,6 +30,13 @@ class JoinedCrops : public data::CropSource {
     }
     throw UsageError(text("crop ", index, " does not exist."));
   }
+  bool centred(int64_t index) const override {
+    for (const auto& p : parts_) {
+      if (index < p->size()) return p->centred(index);
+      index -= p->size();
+    }
+    return false;
+  }
 
  private:
   std::vector<std::shared_ptr<const data::CropSource>> parts_;

@@ -108,6 +108,7 @@ TEST_CASE("data set: event crops, border crops and unlabelled crops of whole mov
   CHECK(list.crop(0)->input == b->input);
   CHECK(list.crop(1)->input[0] == voxel(10, 5, 20));
   CHECK(list.crop(1)->target[0] == 1);
+  CHECK((list.centred(0) && !list.centred(1)));
 }
 
 TEST_CASE("data set: cached crops are preferred, crops-only groups are read") {
@@ -137,9 +138,11 @@ TEST_CASE("data set: cached crops are preferred, crops-only groups are read") {
   CHECK(list.crop(1)->input[0] == 2);
   CHECK(list.crop(2)->input[0] == voxel(8, 2, 9));  // not cached: cut from the movie
   CHECK(list.crop(3)->target[64 + 1] == 1);         // 0.5 is above 0
+  CHECK((list.centred(0) && !list.centred(1) && list.centred(2) && !list.centred(3)));
   const Hdf5Crops all(open(f.path));
   REQUIRE(all.size() == 5);  // two events of movie 1, three stored crops of movie 2
   CHECK(all.crop(2)->input[0] == 3);
+  CHECK((all.centred(0) && all.centred(2) && all.centred(3) && !all.centred(4)));  // 9, 10, [4, 5, 6]
 }
 
 TEST_CASE("data set: what does not fit is refused with names and shapes") {

@@ -39,6 +39,8 @@ class CropSource {
   virtual int64_t size() const = 0;         ///< number of crops
   virtual Extent3 crop_extent() const = 0;  ///< the same for all crops
   virtual std::shared_ptr<const Crop> crop(int64_t index) const = 0;
+  /// Whether a crop was cut around an annotated event, and so is no fair sample of the movie.
+  virtual bool centred(int64_t) const { return false; }
 };
 
 /// Keeps the first crops it sees until their bytes reach a limit; later ones are loaded anew each time.

@@ -183,6 +183,7 @@ class Hdf5Crops : public CropSource {
   std::shared_ptr<const Crop> crop(int64_t index) const override {
     return cache_.get(index, [&] { return load(items_.at(size_t(index))); });
   }
+  bool centred(int64_t index) const override { return items_.at(size_t(index)).centred; }
   int64_t cached_bytes() const { return cache_.bytes(); }
 
  private:
@@ -190,6 +191,7 @@ class Hdf5Crops : public CropSource {
     const MovieEntry* movie;
     std::string input, label;  ///< stored crops; empty: cut `box` from the movie
     Box3 box;
+    bool centred = true;  ///< cut around an event
   };
 
   /// All that a movie has: rows of its events, or the stored crops of layout B.
@@ -200,7 +202,8 @@ class Hdf5Crops : public CropSource {
     }
     auto keys = fold_->file().children(m.group + "/input");
     std::sort(keys.begin(), keys.end(), movie_name_less);
-    for (const std::string& key : keys) add_stored(m, m.group + "/input/" + key, m.group + "/label/" + key);
+    for (const std::string& key : keys)  // rows of the events' table, or the corners of unlabelled crops
+      add_stored(m, m.group + "/input/" + key, m.group + "/label/" + key, key[0] != '[');
   }
 
   void add(const Sample& s) {
@@ -214,7 +217,7 @@ class Hdf5Crops : public CropSource {
     const std::string kind = m.crops_only ? "/" : s.positive() ? "/cache-" : "/cache-unlabeled-";
     const std::string input = m.group + kind + "input/" + key, label = m.group + kind + "label/" + key;
     if (m.crops_only || (fold_->file().is_dataset(input) && fold_->file().is_dataset(label)))
-      return add_stored(m, input, label);
+      return add_stored(m, input, label, s.positive());
     if (s.positive()) {
       check<FileError>(s.row < int64_t(m.events.size()), path, ": the samples list asks for event row ",
                        s.row, " of ", m.group, ", which has ", m.events.size(), " events.");
@@ -225,12 +228,12 @@ class Hdf5Crops : public CropSource {
                        ": the samples list asks for a crop at ", key, " of ", m.group,
                        ", outside of the movie ", io::h5_shape_text({m.extent[0], m.extent[1], m.extent[2]}),
                        ".");
-      items_.push_back({&m, "", "", box});
+      items_.push_back({&m, "", "", box, false});
     }
   }
 
-  void add_stored(const MovieEntry& m, const std::string& input, const std::string& label) {
-    items_.push_back({&m, input, label, {}});
+  void add_stored(const MovieEntry& m, const std::string& input, const std::string& label, bool centred) {
+    items_.push_back({&m, input, label, {}, centred});
   }
 
   Crop load(const Item& item) const {
