@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // Direct float convolution kernels of every instruction set against the definition in double. Values are
 // small multiples of 1/4, so every sum is exact and results must be equal, not close. Buffers lie between
-// walls of NaN: a stray read shows in the result, a stray write in the wall, a missed write as the NaN that
-// filled the output.
+// a wall of NaN and the end of readable memory: a stray read in front shows in the result, a stray write in the
+// wall, either behind stops the program; a missed write shows as the NaN that filled the output.
 
 #include "conv_case.hpp"
 

@@ -65,7 +65,7 @@ class Block {
 
     for (int64_t i = 0; i < points * g.Co; ++i) da[i] = T(float(0.3 * noise(i, 21) + 0.1));
     std::vector<double> inv_std;
-    const std::vector<T> gamma = noise_vector<T>(g.Co, 22, 0.3, 1), beta = noise_vector<T>(g.Co, 23, 0.5);
+    const EdgeVector<T> gamma = noise_vector<T>(g.Co, 22, 0.3, 1), beta = noise_vector<T>(g.Co, 23, 0.5);
     for (int64_t c = 0; c < g.Co && g.norm; ++c) inv_std.push_back(1 / std::sqrt(variance[c] + 1e-5));
     PendingGradient own{z.data(), points, g.Co, 0.2, mean.data(), inv_std.data(), gamma.data(), beta.data(), true, sum.data(), dot.data()};
     if (!g.norm) own.gamma = own.beta = nullptr;
@@ -110,7 +110,7 @@ class Block {
   int sources_;
   FusedConvProblem problem_{};
   std::vector<Guarded<T>> x_, gamma_, beta_;
-  std::vector<std::vector<double>> mean_, inv_std_, scale_, shift_;
+  std::vector<EdgeVector<double>> mean_, inv_std_, scale_, shift_;
   Guarded<T> w_{0}, bias_{0};
 };
 

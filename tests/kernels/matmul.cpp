@@ -12,7 +12,7 @@ namespace {
 template <class T>
 void check_matmul(int64_t M, int64_t N, int64_t K, bool ta, bool tb, double tolerance) {
   INFO(M << "x" << N << "x" << K << " transposed " << ta << tb);
-  const std::vector<T> a = noise_vector<T>(M * K, 1), b = noise_vector<T>(K * N, 2);
+  const EdgeVector<T> a = noise_vector<T>(M * K, 1), b = noise_vector<T>(K * N, 2);
   Guarded<T> c(M * N);
   matmul.at(host).forward({DTypeOf<T>::value, M, N, K, ta, tb}, a.data(), b.data(), c.data());
   CHECK(c.intact());
@@ -39,7 +39,7 @@ TEST_CASE("matrix products of odd sizes, transposed or not") {
 }
 
 TEST_CASE("a matrix product gives the same bits on any number of threads") {
-  const std::vector<float> a = noise_vector<float>(70 * 90, 1), b = noise_vector<float>(90 * 110, 2);
+  const EdgeVector<float> a = noise_vector<float>(70 * 90, 1), b = noise_vector<float>(90 * 110, 2);
   Guarded<float> c(70 * 110);
   same_bits_on_threads(c, [&] { matmul.at(host).forward({DType::f32, 70, 110, 90, false, false}, a.data(), b.data(), c.data()); });
 }

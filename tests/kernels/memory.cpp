@@ -18,7 +18,7 @@ void check_box(const Shape& from, const Shape& to, const Shape& extent, std::vec
     p.from_offset[i] = f[i];
     p.to_offset[i] = t[i];
   }
-  const std::vector<T> x = noise_vector<T>(from.size(), 1);
+  const EdgeVector<T> x = noise_vector<T>(from.size(), 1);
   Guarded<T> y(to.size());
   copy_box.at(host).copy(p, x.data(), y.data());
   CHECK(y.intact());
@@ -53,7 +53,7 @@ TEST_CASE("box copies: crops, pads, concatenations, whole tensors, scalars and e
 
 TEST_CASE("fill, axpy and conversion") {
   for (int64_t n : odd_sizes) {
-    const std::vector<float> x = noise_vector<float>(n, 1);
+    const EdgeVector<float> x = noise_vector<float>(n, 1);
     Guarded<float> y(n);
     memory.at(host).fill(DType::f32, n, 0.75, y.data());
     CHECK(worst(y, 1, [](int64_t) { return 0.75; }) == 0);

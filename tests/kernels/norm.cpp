@@ -15,7 +15,7 @@ struct Channels {
 };
 
 template <class T>
-Channels exact(int64_t rows, int64_t C, const std::vector<T>& x) {
+Channels exact(int64_t rows, int64_t C, const EdgeVector<T>& x) {
   Channels s;
   for (int64_t c = 0; c < C; ++c) {
     double sum = 0, squares = 0;
@@ -33,8 +33,8 @@ template <class T>
 void check_norm(int64_t rows, int64_t C, double tolerance) {
   INFO("rows " << rows << " C " << C);
   const BatchNormProblem p{DTypeOf<T>::value, rows, C, 0.3};
-  const std::vector<T> x = noise_vector<T>(rows * C, 1, 2, 0.7), dy = noise_vector<T>(rows * C, 2, 1, 0.2);
-  const std::vector<T> gamma = noise_vector<T>(C, 3, 0.5, 1), beta = noise_vector<T>(C, 4);
+  const EdgeVector<T> x = noise_vector<T>(rows * C, 1, 2, 0.7), dy = noise_vector<T>(rows * C, 2, 1, 0.2);
+  const EdgeVector<T> gamma = noise_vector<T>(C, 3, 0.5, 1), beta = noise_vector<T>(C, 4);
   const Channels want = exact(rows, C, x);
   Guarded<double> mean(C), variance(C);
   batch_norm.at(host).statistics(p, x.data(), mean.data(), variance.data());
@@ -93,7 +93,7 @@ TEST_CASE("batch norm: statistics, forward and backward over odd sizes") {
 TEST_CASE("batch norm: a mean of 1000 and a deviation of 0.01 keep their digits") {
   on_every_isa([] {
     const int64_t rows = 20011, C = 8;
-    std::vector<float> x = noise_vector<float>(rows * C, 1, 0.01, 1000);
+    EdgeVector<float> x = noise_vector<float>(rows * C, 1, 0.01, 1000);
     for (int64_t c = 0; c < C; ++c) x[size_t(c)] = 0;  // an outlier in the first row must not spoil its block
     const Channels all = exact(rows, C, x);
     double mean[C], variance[C];
@@ -118,7 +118,7 @@ TEST_CASE("batch norm: a mean of 1000 and a deviation of 0.01 keep their digits"
 
 TEST_CASE("batch norm gives the same bits on any number of threads; NaN stays in its channel") {
   const int64_t rows = 20011, C = 5;
-  std::vector<float> x = noise_vector<float>(rows * C, 1), dy = noise_vector<float>(rows * C, 2);
+  EdgeVector<float> x = noise_vector<float>(rows * C, 1), dy = noise_vector<float>(rows * C, 2);
   const std::vector<float> one(C, 1.f);
   const BatchNormProblem p{DType::f32, rows, C, 0.1};
   Guarded<double> numbers(2 * C);

@@ -73,7 +73,7 @@ TEST_CASE("optimiser steps equal PyTorch's") {
 TEST_CASE("adam in f32 follows f64 over odd sizes and touches nothing else") {
   on_every_isa([] {
     for (int64_t n : odd_sizes) {
-      const std::vector<float> g = noise_vector<float>(n, 1);
+      const EdgeVector<float> g = noise_vector<float>(n, 1);
       const std::vector<double> gd(g.begin(), g.end());
       Guarded<float> w(n), m(n), v(n);
       std::vector<double> wd(size_t(n), 0.5), md(size_t(n), 0.0), vd(size_t(n), 0.0);

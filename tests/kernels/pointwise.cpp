@@ -10,7 +10,7 @@ namespace {
 
 /// Inputs away from the kinks, positive where the functor needs it.
 template <class F, class T>
-std::vector<T> inputs(int64_t n) {
+EdgeVector<T> inputs(int64_t n) {
   const bool positive = std::is_same_v<F, Log> || std::is_same_v<F, Sqrt>;
   return noise_vector<T>(n, 1, positive ? 2 : 4, positive ? 2.01 : 0.001);
 }
@@ -21,7 +21,7 @@ void check_unary(double tolerance) {
   const Params p{0.3, 1.7};
   const DType dtype = DTypeOf<T>::value;
   for (int64_t n : odd_sizes) {
-    const std::vector<T> x = inputs<F, T>(n), dy = noise_vector<T>(n, 2);
+    const EdgeVector<T> x = inputs<F, T>(n), dy = noise_vector<T>(n, 2);
     Guarded<T> y(n), dx(n);
     unary<F>.at(host).forward(dtype, n, p, x.data(), y.data());
     unary<F>.at(host).backward(dtype, n, p, x.data(), y.data(), dy.data(), dx.data());
@@ -116,7 +116,7 @@ TEST_CASE("infinities and NaN go through pointwise ops as in IEEE arithmetic") {
 
 TEST_CASE("a unary op gives the same bits on any number of threads, in place too") {
   const int64_t n = 100003;
-  const std::vector<float> x = noise_vector<float>(n, 3, 5);
+  const EdgeVector<float> x = noise_vector<float>(n, 3, 5);
   Guarded<float> y(n);
   same_bits_on_threads(y, [&] { unary<Softplus>.at(host).forward(DType::f32, n, {}, x.data(), y.data()); });
   const std::vector<float> want = y.copy();
@@ -139,7 +139,7 @@ void check_binary(const Shape& a_shape, const Shape& b_shape) {
   };
   strides(a_shape, p.a_stride);
   strides(b_shape, p.b_stride);
-  const std::vector<T> a = noise_vector<T>(a_shape.size(), 1, 1, 3), b = noise_vector<T>(b_shape.size(), 2, 1, 3);
+  const EdgeVector<T> a = noise_vector<T>(a_shape.size(), 1, 1, 3), b = noise_vector<T>(b_shape.size(), 2, 1, 3);
   Guarded<T> y(p.out.size());
   binary<F>.at(host).forward(p, a.data(), b.data(), y.data());
   CHECK(y.intact());

@@ -16,10 +16,10 @@ Pool3dProblem pool(DType dtype, int64_t N, int64_t D, int64_t H, int64_t W, int6
 }
 
 template <class T>
-void check_pool(const Pool3dProblem& p, std::vector<T> x) {
+void check_pool(const Pool3dProblem& p, EdgeVector<T> x) {
   INFO("in " << p.in[0] << "x" << p.in[1] << "x" << p.in[2] << " C " << p.C << " kernel " << p.kernel[0]);
   const int64_t outputs = p.N * p.out[0] * p.out[1] * p.out[2] * p.C;
-  const std::vector<T> dy = noise_vector<T>(outputs, 9);
+  const EdgeVector<T> dy = noise_vector<T>(outputs, 9);
   std::vector<double> y(size_t(outputs), 0.0), dx(x.size(), 0.0);
   for (int64_t o = 0; o < outputs; ++o) {
     const int64_t c = o % p.C, ow = o / p.C % p.out[2], oh = o / p.C / p.out[2] % p.out[1];
@@ -49,7 +49,7 @@ void check_sizes(int64_t kernel, int64_t stride) {
       if (s[3] < kernel || s[1] < kernel) continue;
       const Pool3dProblem p = pool(DTypeOf<T>::value, s[0], s[1], s[2], s[3], C, kernel, stride);
       check_pool(p, noise_vector<T>(s.size() * C, 1));
-      std::vector<T> ties = noise_vector<T>(s.size() * C, 2, 2);  // few distinct values: the first maximum must win
+      EdgeVector<T> ties = noise_vector<T>(s.size() * C, 2, 2);  // few distinct values: the first maximum must win
       for (T& v : ties) v = std::round(v);
       check_pool(p, ties);
     }
@@ -68,7 +68,7 @@ TEST_CASE("max pooling of windows side by side that differ per axis") {
       for (int64_t C : {1, 3, 8, 24}) {
         Pool3dProblem p{DType::f32, 2, {5, 9, 14}, {}, C, {k[0], k[1], k[2]}, {k[0], k[1], k[2]}};
         for (int a = 0; a < 3; ++a) p.out[a] = p.in[a] / k[size_t(a)];
-        std::vector<float> x = noise_vector<float>(2 * 5 * 9 * 14 * C, 3);
+        EdgeVector<float> x = noise_vector<float>(2 * 5 * 9 * 14 * C, 3);
         check_pool(p, x);
         for (float& v : x) v = std::round(2 * v);
         check_pool(p, x);
@@ -102,7 +102,7 @@ TEST_CASE("max pooling: NaN wins, infinities count, any number of threads gives 
     }
   });
   const Pool3dProblem p = pool(DType::f32, 3, 17, 18, 33, 8, 2, 2);
-  const std::vector<float> x = noise_vector<float>(3 * 17 * 18 * 33 * 8, 1), dy = noise_vector<float>(3 * 8 * 9 * 16 * 8, 2);
+  const EdgeVector<float> x = noise_vector<float>(3 * 17 * 18 * 33 * 8, 1), dy = noise_vector<float>(3 * 8 * 9 * 16 * 8, 2);
   Guarded<float> dx(int64_t(x.size())), y(int64_t(dy.size()));
   same_bits_on_threads(y, [&] { max_pool3d.at(host).forward(p, x.data(), y.data()); });
   same_bits_on_threads(dx, [&] { max_pool3d.at(host).backward(p, x.data(), dy.data(), dx.data()); });

@@ -17,7 +17,7 @@ void check_sum(const Shape& in, unsigned mask, double tolerance) {
     p.reduced[i] = (mask >> i & 1) != 0;
     if (!p.reduced[i]) outputs *= in[i];
   }
-  const std::vector<T> x = noise_vector<T>(in.size(), 1, 1, 0.5);
+  const EdgeVector<T> x = noise_vector<T>(in.size(), 1, 1, 0.5);
   std::vector<double> want(size_t(outputs), 0.0);
   for (int64_t i = 0; i < in.size(); ++i) {
     int64_t o = 0, step = 1, rest = i;
@@ -65,7 +65,7 @@ TEST_CASE("a sum of many equal numbers is exact to float") {
 }
 
 TEST_CASE("sums give the same bits on any number of threads") {
-  const std::vector<float> x = noise_vector<float>(300 * 2003, 5);
+  const EdgeVector<float> x = noise_vector<float>(300 * 2003, 5);
   Guarded<float> y(2003);
   for (bool outer : {true, false}) {
     Guarded<float> out(outer ? 2003 : 300);
@@ -79,8 +79,8 @@ void check_loss(double tolerance) {
   INFO(F::name);
   const bool probability = std::is_same_v<F, Bce>;
   for (int64_t n : odd_sizes) {
-    const std::vector<T> p = noise_vector<T>(n, 1, probability ? 0.49 : 6, probability ? 0.5 : 0);
-    const std::vector<T> t = noise_vector<T>(n, 2, 0.5, 0.5);
+    const EdgeVector<T> p = noise_vector<T>(n, 1, probability ? 0.49 : 6, probability ? 0.5 : 0);
+    const EdgeVector<T> t = noise_vector<T>(n, 2, 0.5, 0.5);
     double want = 0;
     for (size_t i = 0; i < p.size(); ++i) want += F::f(double(p[i]), double(t[i]));
     CHECK(std::fabs(loss<F>.at(host).forward(DTypeOf<T>::value, n, p.data(), t.data()) - want) <= tolerance * want);
@@ -110,7 +110,7 @@ TEST_CASE("losses: cut logarithms, large logits, NaN, and the same bits on any n
     CHECK(std::isnan(loss<Mse>.at(host).forward(DType::f32, 1, bad, s)));
   });
   const int64_t n = 100003;
-  const std::vector<float> a = noise_vector<float>(n, 1), b = noise_vector<float>(n, 2);
+  const EdgeVector<float> a = noise_vector<float>(n, 1), b = noise_vector<float>(n, 2);
   Guarded<double> sum(1);
   same_bits_on_threads(sum, [&] { sum[0] = loss<Mse>.at(host).forward(DType::f32, n, a.data(), b.data()); });
 }

@@ -21,7 +21,7 @@ void check_upsample(const Upsample3dProblem& p) {
     const int64_t n = dn / out[0], d = dn % out[0];
     return (((n * p.in[0] + d / p.factor[0]) * p.in[1] + h / p.factor[1]) * p.in[2] + w / p.factor[2]) * p.C + c;
   };
-  const std::vector<T> x = noise_vector<T>(inputs, 1), dy = noise_vector<T>(outputs, 2);
+  const EdgeVector<T> x = noise_vector<T>(inputs, 1), dy = noise_vector<T>(outputs, 2);
   Guarded<T> y(outputs), dx(inputs);
   upsample3d.at(host).forward(p, x.data(), y.data());
   upsample3d.at(host).backward(p, dy.data(), dx.data());
@@ -49,7 +49,7 @@ TEST_CASE("nearest-neighbour up-sampling repeats voxels and sums their gradients
 
 TEST_CASE("nearest-neighbour up-sampling: any number of threads gives the same bits") {
   const Upsample3dProblem p{DType::f32, 2, {9, 17, 16}, 8, {2, 2, 2}};
-  const std::vector<float> x = noise_vector<float>(2 * 9 * 17 * 16 * 8, 1), dy = noise_vector<float>(8 * int64_t(x.size()), 2);
+  const EdgeVector<float> x = noise_vector<float>(2 * 9 * 17 * 16 * 8, 1), dy = noise_vector<float>(8 * int64_t(x.size()), 2);
   Guarded<float> dx(int64_t(x.size())), y(int64_t(dy.size()));
   same_bits_on_threads(y, [&] { upsample3d.at(host).forward(p, x.data(), y.data()); });
   same_bits_on_threads(dx, [&] { upsample3d.at(host).backward(p, dy.data(), dx.data()); });

@@ -92,6 +92,8 @@ typedef double PairMemory __attribute__((aligned(4), may_alias));
   return Half(_mm256_maskz_loadu_ps(n >= 8 ? __mmask8(0xff) : __mmask8((1u << n) - 1), p));
 }
 [[gnu::always_inline]] inline void store_half_first(float* p, Half v, int64_t n) {
+  // GCC folds the extraction of a half into the store (vextractf32x8 with a mask), which faults on masked lanes beyond a page.
+  asm("" : "+v"(v));
   _mm256_mask_storeu_ps(p, n >= 8 ? __mmask8(0xff) : __mmask8((1u << n) - 1), __m256(v));
 }
 /// (p[0], p[1], p[0], p[1], ...): a value of each row, for all channels.
