@@ -107,6 +107,15 @@ def interrupted():
     expect((last["event"], last["exit_code"], last["message"]), ("error", 130, "interrupted."), "last line")
 
 
+def convolution_method():
+    """VOXGRAD_CONV takes auto and direct; anything else is refused by name."""
+    bench = ("bench", "--layers-deep", "1", "--width", "8", "--crop", "16", "--batch", "1", "--runs", "1", "--warmup", "0", "--progress", "none")
+    for method in ("auto", "direct", ""):
+        expect(run(*bench, env={**os.environ, "VOXGRAD_CONV": method}).returncode, 0, f"exit code with {method!r}")
+    done = run(*bench, env={**os.environ, "VOXGRAD_CONV": "fast"})
+    expect((done.returncode, "VOXGRAD_CONV is 'fast' (expected auto or direct)" in done.stderr), (2, True), f"refusal in {done.stderr!r}")
+
+
 def closed_output():
     """`voxgrad --help | head -1` ends without a message."""
     done = subprocess.run(["bash", "-c", f"set -o pipefail; '{PROGRAM}' manpage | head -1 >/dev/null"], text=True,
@@ -117,7 +126,7 @@ def closed_output():
 def main():
     passed = failed = 0
     for check in (unknown_subcommand, every_help, every_example_parses, unknown_options, version, completion, man_page,
-                  interrupted, closed_output):
+                  interrupted, convolution_method, closed_output):
         try:
             check()
             passed += 1
