@@ -101,7 +101,8 @@ inline void conv_winograd(const WinogradPlan& p, bool adjoint, const ConvInput& 
 
 /// True where the method in two dimensions is faster: many channels, and tiles that the volume fills.
 inline bool winograd2d_takes(const DirectPlan& p) {
-  return winograd_takes(p) && !p.pair && p.Ci % 8 == 0 && p.Ci >= 32 && p.Co >= 32 && p.out[1] >= 4;
+  return winograd_takes(p) && !p.pair && p.Ci % 8 == 0 && p.Ci >= 16 && p.Co >= 2 * p.vector_lanes &&
+         p.out[1] >= 4;
 }
 
 /// conv_direct by Winograd's method in two dimensions.
@@ -127,7 +128,7 @@ inline void conv_winograd2d(const DirectPlan& d, bool adjoint, const ConvInput& 
   const double flop = 6.0 * double(p.kernel[0] * p.kernel[1] * p.out[1] * p.out[2]) * double(p.Ci * p.Co);
   parallel_for(p.N * p.out[0], conv_grain(flop), [&](int64_t begin, int64_t end) {
     run(p, in, packed, packed_bias, out, begin, end, float_scratch(4, p.rows_size()),
-        float_scratch(2, p.kernel[0] * p.ring_slice()), float_scratch(3, p.sums()));
+        float_scratch(2, p.slots() * p.ring_slice()), float_scratch(3, p.sums()));
   });
 }
 

@@ -9,7 +9,7 @@ inline void winograd2d_bring(const Winograd2dPlan& p, const ConvInput& in, int64
   const int64_t line = p.across() * 8, position = p.position_size();
   float* const lines = rows + p.padded() * 8;
   for (int64_t c = 0; c < p.channel_blocks(); ++c) {
-    float* to = slice + c * p.tiles() * 8;
+    float* to = slice + c * p.channel_block();
     for (int64_t r = 0; r < 2 * p.down() + 2; ++r) {
       direct_row(p, in, n * p.in[0] + id, c * 8, r - p.pad[1], p.pad[2], p.padded(), rows);
       for (int64_t t = 0; t < line; t += 8) {
@@ -72,8 +72,8 @@ template <int NV, int M>
   w += from * p.Ci * NV * lanes;
   for (int64_t kd = from; kd < to; ++kd) {
     const float* x = ring + slot * p.ring_slice();
-    slot = slot + 1 == p.kernel[0] ? 0 : slot + 1;
-    for (int64_t c8 = 0; c8 < p.Ci; c8 += 8, x += p.tiles() * 8, w += 8 * NV * lanes) {
+    slot = slot + 1 == p.slots() ? 0 : slot + 1;
+    for (int64_t c8 = 0; c8 < p.Ci; c8 += 8, x += p.channel_block(), w += 8 * NV * lanes) {
       fetch_lines<M / 2>(x + M * 8);  // the next tiles
 #pragma GCC unroll 8
       for (int ci = 0; ci < 8; ++ci) {
@@ -98,7 +98,7 @@ template <int NV, int M>
 /// 24 sums of a tile to its two rows of four outputs, written where they exist.
 inline void winograd2d_output(const Winograd2dPlan& p, const ConvOutput& out, int64_t s, int64_t tile,
                               int64_t c, const float* sums, Vec bias) {
-  const int64_t apart = p.block * p.lanes(), h = tile / p.across() * 2, ow = tile % p.across() * 4;
+  const int64_t apart = p.position_sums(), h = tile / p.across() * 2, ow = tile % p.across() * 4;
   Vec m[2][6];
 #pragma GCC unroll 6
   for (int j = 0; j < 6; ++j) {
@@ -124,31 +124,46 @@ inline void winograd2d_run(const Winograd2dPlan& p, const ConvInput& in, const f
                            const ConvOutput& out, int64_t begin, int64_t end, float* rows, float* ring,
                            float* sums) {
   constexpr int M = lanes == 16 ? 8 : 4;
-  const int64_t L = p.lanes(), existing = p.across() * p.down();
+  const int64_t L = p.lanes(), existing = p.across() * p.down(), slots = p.slots();
   int64_t sample = -1, next = 0;  // the ring holds slices of `sample` up to `next`
-  for (int64_t s = begin; s < end; ++s) {
+  for (int64_t s = begin; s < end;) {
     const int64_t n = s / p.out[0], d = s % p.out[0];
-    const int64_t first = d - p.pad[0] < 0 ? 0 : d - p.pad[0];
-    const int64_t last = d - p.pad[0] + p.kernel[0] < p.in[0] ? d - p.pad[0] + p.kernel[0] : p.in[0];
-    for (int64_t id = n == sample && next > first ? next : first; id < last; ++id)
-      winograd2d_bring(p, in, n, id, rows, ring + id % p.kernel[0] * p.ring_slice());
+    int64_t length = p.out[0] - d < end - s ? p.out[0] - d : end - s;
+    if (length > p.window()) length = p.window();
+    // Taps of output slice o meet input slices from start(o) up to stop(o).
+    const auto start = [&](int64_t o) { return o > p.pad[0] ? o - p.pad[0] : 0; };
+    const auto stop = [&](int64_t o) {
+      return o - p.pad[0] + p.kernel[0] < p.in[0] ? o - p.pad[0] + p.kernel[0] : p.in[0];
+    };
+    const int64_t last = stop(d + length - 1);
+    struct Taps {
+      int64_t from, to, slot;
+    } taps[32 / M];  // of the window's slices
+    for (int64_t o = 0; o < length; ++o)
+      taps[o] = {start(d + o) + p.pad[0] - d - o, stop(d + o) + p.pad[0] - d - o, start(d + o) % slots};
+    for (int64_t id = n == sample && next > start(d) ? next : start(d); id < last; ++id)
+      winograd2d_bring(p, in, n, id, rows, ring + id % slots * p.ring_slice());
     sample = n, next = last;
     for (int64_t t0 = 0; t0 < p.tiles(); t0 += p.block) {
       const int64_t t1 = t0 + p.block < p.tiles() ? t0 + p.block : p.tiles();
       for (int64_t b = 0; b < p.blocks(); ++b) {
-        for (int64_t i = 0; i < p.positions; ++i)
-          for (int64_t t = t0; t < t1; t += M)
-            winograd2d_tile<2, M>(p, ring + i * p.position_size() + t * 8,
-                                  w + (b * p.positions + i) * p.position_weights(), first + p.pad[0] - d,
-                                  last + p.pad[0] - d, first % p.kernel[0],
-                                  sums + (i * p.block + t - t0) * L);
-        for (int64_t t = t0; t < t1 && t < existing; ++t)
-          for (int64_t l = 0; l < L && b * p.channels() + l < p.Co; l += lanes)
-            winograd2d_output(p, out, s, t, b * p.channels() + l, sums + (t - t0) * L + l,
-                              load(bias + b * L + l));
+        for (int64_t i = 0; i < p.positions; ++i) {
+          const float* weights = w + (b * p.positions + i) * p.position_weights();
+          float* to = sums + i * p.position_sums();
+          for (int64_t o = 0; o < length; ++o)
+            for (int64_t t = t0; t < t1; t += M, to += M * L)
+              winograd2d_tile<2, M>(p, ring + i * p.position_size() + t * 8, weights, taps[o].from,
+                                    taps[o].to, taps[o].slot, to);
+        }
+        const float* from = sums;
+        for (int64_t o = 0; o < length; ++o)
+          for (int64_t t = t0; t < t1; ++t, from += L)
+            for (int64_t l = 0; l < L && t < existing && b * p.channels() + l < p.Co; l += lanes)
+              winograd2d_output(p, out, s + o, t, b * p.channels() + l, from + l, load(bias + b * L + l));
       }
     }
-    out.done(s);
+    for (int64_t o = 0; o < length; ++o) out.done(s + o);
+    s += length;
   }
 }
 
