@@ -10,6 +10,7 @@ namespace voxgrad::app {
 Command make_demo();
 Command make_train();
 Command make_optimize();
+Command make_prior();
 Command make_predict();
 Command make_bench();
 Command make_evaluate();

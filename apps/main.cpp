@@ -13,6 +13,7 @@ int main(int argc, char** argv) {
       voxgrad::app::make_sample(),
       voxgrad::app::make_train(),
       voxgrad::app::make_optimize(),
+      voxgrad::app::make_prior(),
       voxgrad::app::make_predict(),
       voxgrad::app::make_evaluate(),
       voxgrad::app::make_bench(),

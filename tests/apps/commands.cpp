@@ -282,6 +282,43 @@ TEST_CASE("optimize: the segmentation threshold is that of the network's scores 
   CHECK(done.out == line);
 }
 
+TEST_CASE("prior: from whole validation movies, between the labelled share and 1; refusals") {
+  const Lab lab;
+  const Ended done = run(lab.folder(), {"prior", "d.h5", "--model", "model"});
+  INFO(done.out << done.err);
+  CHECK(done.code == 0);
+  const auto number_after = [&](const std::string& words) {
+    const size_t at = done.out.find(words);
+    REQUIRE(at != std::string::npos);
+    return std::stod(done.out.substr(at + words.size()));
+  };
+  const double floor = number_after("labelled share "), prior = number_after("best bin: prior ");
+  CHECK(floor > 0);
+  CHECK(prior >= floor * 0.999);
+  CHECK(prior <= 1);
+  CHECK(number_after("95 % from ") <= prior * 1.001);
+  const Ended again = run(lab.folder(), {"prior", "--model", "model", "--threads", "1"});  // data as the model was trained on
+  CHECK(again.out == done.out);
+  const Ended fold = run(lab.folder(), {"prior", "d.h5", "--model", "model", "--valid-fold", "vaild"});
+  CHECK(has(fold.err, "voxgrad prior: d.h5: no group 'vaild'. Found: 'train', 'valid'."));
+  CHECK(run(lab.folder(), {"prior", "d.h5", "--model", "model", "--dry-run"}).code == 0);
+}
+
+TEST_CASE("train: a risk needs its prior, and keeps its terms") {
+  const Scratch dir;
+  write_tiny_dataset(dir.file("d.h5"), {{"train", 3}, {"valid", 1}});
+  const Ended none = run(dir.folder(), train("model", {"--loss", "nnpu"}));
+  CHECK(none.code != 0);
+  CHECK(has(none.err, "voxgrad train: loss nnpu needs the class prior"));
+  const Ended range = run(dir.folder(), train("model", {"--loss", "nnpu", "--prior", "1.5"}));
+  CHECK(has(range.err, "--prior: training_config.pu.prior is '1.5'"));
+  const Ended done = run(dir.folder(), train("model", {"--loss", "abs_pu", "--prior", "0.05", "--prior-prime", "0.4", "--surrogate", "focal2"}));
+  INFO(done.err);
+  CHECK(done.code == 0);
+  CHECK(has(text_of(dir.file("model/risk.csv")), "step,objective,corrected,Rp_pos,Rp_neg,Ru_neg,r,upu,beta\n0,"));
+  CHECK(has(text_of(dir.file("model/config.yaml")), "prior_prime: 0.4"));
+}
+
 TEST_CASE("optimize: the detection threshold joins the other one; refusals") {
   const Lab lab;
   CHECK(run(lab.folder(), {"optimize", "d.h5", "--model", "model"}).code == 0);

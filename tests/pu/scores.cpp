@@ -177,6 +177,18 @@ TEST_CASE("a histogram skips what is ignored and knows a network that says the s
   CHECK(h.deviation() > 100);
 }
 
+TEST_CASE("units are counted in one sweep and read at any threshold") {
+  UnitScores units;
+  for (double z : {-3.0, 0.5, 2.0}) units.add(7, z);
+  for (double z : {-30.0, 30.0}) units.add(2, z);
+  REQUIRE(units.size() == 2);
+  const std::vector<UnitCount> c = units.counts(probability(1));
+  CHECK((c[0].above == 1 && c[0].total == 2 && c[1].above == 1 && c[1].total == 3));  // in order of the unit
+  CHECK(units.counts(0)[1].above == 3);
+  CHECK(units.counts(probability(-3))[1].above == 3);
+  CHECK(units.counts(1)[0].above == 1);
+}
+
 TEST_CASE("estimates from nothing are refused by name") {
   const ScoreTable none = score_table({}, {0.5}), only = score_table({0.5}, {});
   CHECK(message<UsageError>([&] { bbe(none); }) == "bbe: scores: no labelled voxel (needs held-out labelled events)");

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 #include <vector>
 
 #include "voxgrad/pu/labels.hpp"
@@ -90,6 +91,11 @@ class ScoreHistogram {
       }
     });
   }
+  /// Adds one voxel. Errors: UsageError for a logit that is not finite.
+  void add(bool labelled, double z) {
+    check<UsageError>(std::isfinite(z), "ScoreHistogram: a logit is ", z);
+    add_one(labelled ? positive_ : unlabeled_, z, 1);
+  }
   /// Adds what another histogram has counted.
   void add(const ScoreHistogram& other) {
     for (size_t b = 0; b < bins; ++b) {
@@ -153,6 +159,39 @@ inline std::vector<UnitCount> counts_per_volume(const Tensor& logits, const Labe
   });
   return counts;
 }
+
+/// Coarse histograms of many units, events or blocks of a movie, filled in one sweep before a threshold is known: 4 KiB per unit.
+class UnitScores {
+ public:
+  void add(int64_t unit, double z) {
+    std::vector<uint32_t>& h = units_[unit];
+    if (h.empty()) h.assign(bins, 0);
+    ++h[size_t(bin(z))];
+  }
+  int64_t size() const { return int64_t(units_.size()); }
+  /// Of every unit, the voxels at or above a score in (0, 1), rounded down to the edge of its bin, and all.
+  std::vector<UnitCount> counts(double threshold) const {
+    const int first = threshold <= 0 ? 0 : threshold >= 1 ? bins - 1 : bin(std::log(threshold / (1 - threshold)));
+    std::vector<UnitCount> out;
+    for (const auto& [unit, h] : units_) {
+      UnitCount c;
+      for (int b = 0; b < bins; ++b) {
+        c.total += h[size_t(b)];
+        if (b >= first) c.above += h[size_t(b)];
+      }
+      out.push_back(c);
+    }
+    return out;
+  }
+
+ private:
+  static constexpr int bins = 1024;
+  static int bin(double z) {
+    const double limit = ScoreHistogram::limit;
+    return int(std::clamp(std::floor((z + limit) * (bins / (2 * limit))), 0.0, double(bins - 1)));
+  }
+  std::map<int64_t, std::vector<uint32_t>> units_;
+};
 
 struct Interval {
   double low, high;
