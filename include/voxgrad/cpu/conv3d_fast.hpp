@@ -144,6 +144,22 @@ struct WeightChunks {
   }
 };
 
+/// Parts of each chunk: chunks that do not suit the threads are divided by blocks of input channels, which
+/// changes no sum.
+inline int64_t weight_parts(const WeightChunks& chunks, int64_t blocks8) {
+  return chunks.count % threads() == 0 ? 1
+                                       : std::min(blocks8, (2 * threads() + chunks.count - 1) / chunks.count);
+}
+
+/// Calls the hook for all slices now, where several threads will read a slice; returns what is left to call.
+inline SliceHook called_ahead(const SliceHook& before, int64_t slices) {
+  if (before.call)
+    parallel_for(slices, 1, [&](int64_t begin, int64_t end) {
+      for (int64_t s = begin; s < end; ++s) before(s);
+    });
+  return {};
+}
+
 /// dw by Winograd's method; `before` is called ahead of reading a slice of dy, each slice once.
 inline void conv_winograd_weight(WinogradPlan p, const ConvInput& x, const float* dy, float* dw,
                                  const SliceHook& before = {}) {
@@ -155,17 +171,8 @@ inline void conv_winograd_weight(WinogradPlan p, const ConvInput& x, const float
   float* S = float_scratch(1, chunks.count * size);
   const auto run =
       by_isa(scalar::winograd_weight_run, avx2::winograd_weight_run, avx512::winograd_weight_run);
-  // Chunks that do not suit the threads are divided by input channels, which changes no sum.
-  const int64_t parts = chunks.count % threads() == 0
-                            ? 1
-                            : std::min(blocks8, (2 * threads() + chunks.count - 1) / chunks.count);
-  SliceHook each = before;
-  if (parts > 1 && before.call) {  // several threads will read a slice
-    parallel_for(chunks.slices, 1, [&](int64_t begin, int64_t end) {
-      for (int64_t s = begin; s < end; ++s) before(s);
-    });
-    each = {};
-  }
+  const int64_t parts = weight_parts(chunks, blocks8);
+  const SliceHook each = parts > 1 ? called_ahead(before, chunks.slices) : before;
   parallel_for(chunks.count * parts, 1, [&](int64_t begin, int64_t end) {
     float* ring = float_scratch(2, (p.kernel[0] - 1 + p.window) * p.ring_slice());
     float* gradient =
@@ -179,6 +186,36 @@ inline void conv_winograd_weight(WinogradPlan p, const ConvInput& x, const float
   });
   const auto reduce =
       by_isa(scalar::winograd_weight_reduce, avx2::winograd_weight_reduce, avx512::winograd_weight_reduce);
+  parallel_for(blocks8 * p.kernel[0], std::max(int64_t(1), 32768 * blocks8 / size),
+               [&](int64_t begin, int64_t end) { reduce(p, S, chunks.count, size, begin, end, dw); });
+}
+
+/// conv_winograd_weight in two dimensions.
+inline void conv_winograd2d_weight(const DirectPlan& d, const ConvInput& x, const float* dy, float* dw,
+                                   const SliceHook& before = {}) {
+  Winograd2dPlan p{d, 0, 0};
+  by_isa(scalar::winograd2d_tiling, avx2::winograd2d_tiling, avx512::winograd2d_tiling)(p);
+  p.block = 64;
+  const int64_t blocks8 = p.channel_blocks();
+  const int64_t size = p.blocks() * p.kernel[0] * blocks8 * p.positions * 8 * p.lanes();
+  const WeightChunks chunks(p, p.across() * p.down());
+  float* S = float_scratch(1, chunks.count * size);
+  const auto run =
+      by_isa(scalar::winograd2d_weight_run, avx2::winograd2d_weight_run, avx512::winograd2d_weight_run);
+  const int64_t parts = weight_parts(chunks, blocks8);
+  const SliceHook each = parts > 1 ? called_ahead(before, chunks.slices) : before;
+  parallel_for(chunks.count * parts, 1, [&](int64_t begin, int64_t end) {
+    float* ring = float_scratch(2, p.slots() * p.ring_slice());
+    float* gradient = float_scratch(3, p.window() * p.positions * p.position_gradient());
+    float* rows = float_scratch(4, p.rows_size());
+    for (int64_t t = begin; t < end; ++t) {
+      const int64_t c = t / parts, part = t % parts;
+      run(p, x, dy, each, c * chunks.length, std::min(chunks.slices, (c + 1) * chunks.length),
+          blocks8 * part / parts, blocks8 * (part + 1) / parts, rows, ring, gradient, S + c * size);
+    }
+  });
+  const auto reduce = by_isa(scalar::winograd2d_weight_reduce, avx2::winograd2d_weight_reduce,
+                             avx512::winograd2d_weight_reduce);
   parallel_for(blocks8 * p.kernel[0], std::max(int64_t(1), 32768 * blocks8 / size),
                [&](int64_t begin, int64_t end) { reduce(p, S, chunks.count, size, begin, end, dw); });
 }
@@ -233,8 +270,9 @@ inline void conv_planned_weight(const DirectPlan& p, const ConvInput& x, const f
                                 const SliceHook& before) {
   if (single_takes(p, x) && p.kernel[0] == 3 && p.kernel[1] == 3)
     return conv_single_weight(p, x, dy, dw, before);
-  winograd_takes(p) ? conv_winograd_weight(winograd_plan(p), x, dy, dw, before)
-                    : conv_direct_weight(p, x, dy, dw, before);
+  winograd2d_takes(p) ? conv_winograd2d_weight(p, x, dy, dw, before)
+  : winograd_takes(p) ? conv_winograd_weight(winograd_plan(p), x, dy, dw, before)
+                      : conv_direct_weight(p, x, dy, dw, before);
 }
 
 /// True for a plain product of channels at every point.
@@ -251,7 +289,8 @@ inline void conv3d_forward_f32(const kernels::Conv3dProblem& p, const float* x, 
     return conv_planned(d, false, {x, p.Ci}, w, bias, {y, p.Co});
   }
   const int64_t points = p.N * p.in[0] * p.in[1] * p.in[2];
-  if (pointwise(p) && conv_point_takes(p.Ci, p.Co)) return conv_point(points, p.Ci, p.Co, x, w, false, bias, y);
+  if (pointwise(p) && conv_point_takes(p.Ci, p.Co))
+    return conv_point(points, p.Ci, p.Co, x, w, false, bias, y);
   if (pointwise(p) && conv_narrow(points, p.Ci, p.Co, x, w, false, bias, y)) return;
   const ConvAxis axis[3] = {conv_axis(p, 0, false), conv_axis(p, 1, false), conv_axis(p, 2, false)};
   conv_rows(axis, false, p.N, p.Ci, p.Co, x, w, false, bias, y);
@@ -264,7 +303,8 @@ inline void conv3d_backward_data_f32(const kernels::Conv3dProblem& p, const floa
     return conv_planned(d, true, {dy, p.Co}, w, nullptr, {dx, p.Ci});
   }
   const int64_t points = p.N * p.in[0] * p.in[1] * p.in[2];
-  if (pointwise(p) && conv_point_takes(p.Ci, p.Co)) return conv_point(points, p.Co, p.Ci, dy, w, true, nullptr, dx);
+  if (pointwise(p) && conv_point_takes(p.Ci, p.Co))
+    return conv_point(points, p.Co, p.Ci, dy, w, true, nullptr, dx);
   if (pointwise(p) && conv_narrow(points, p.Co, p.Ci, dy, w, true, nullptr, dx)) return;
   const ConvAxis axis[3] = {conv_axis(p, 0, false), conv_axis(p, 1, false), conv_axis(p, 2, false)};
   conv_rows(axis, true, p.N, p.Co, p.Ci, dy, w, true, nullptr, dx);

@@ -339,6 +339,14 @@ inline void winograd_weight_run(const WinogradPlan& p, const ConvInput& x, const
   }
 }
 
+/// Transposed filter transform: the sums of six positions to three taps.
+[[gnu::always_inline]] inline void winograd_taps(const Vec (&m)[6], Vec (&taps)[3]) {
+  const Vec even = (m[1] + m[2]) * (1.0f / 6.0f), far = (m[3] + m[4]) * (1.0f / 24.0f);
+  taps[0] = 0.25f * m[0] - even + far;
+  taps[1] = (m[2] - m[1]) * (1.0f / 6.0f) + (m[3] - m[4]) * (1.0f / 12.0f);
+  taps[2] = 4.0f * far - even + m[5];
+}
+
 /// dw of channel blocks x kernel depths [begin, end): the chunks' sums added in order, then from six
 /// positions to three taps.
 inline void winograd_weight_reduce(const WinogradPlan& p, const float* S, int64_t chunks, int64_t size,
@@ -355,10 +363,8 @@ inline void winograd_weight_reduce(const WinogradPlan& p, const float* S, int64_
             m[i] = load(at);
             for (int64_t k = 1; k < chunks; ++k) m[i] += load(at + k * size);
           }
-          const Vec even = (m[1] + m[2]) * (1.0f / 6.0f), far = (m[3] + m[4]) * (1.0f / 24.0f);
-          const Vec taps[3] = {0.25f * m[0] - even + far,
-                               (m[2] - m[1]) * (1.0f / 6.0f) + (m[3] - m[4]) * (1.0f / 12.0f),
-                               4.0f * far - even + m[5]};
+          Vec taps[3];
+          winograd_taps(m, taps);
           for (int64_t kw = 0; kw < 3; ++kw) {
             float* to = dw + (((kd * 3 + kh) * 3 + kw) * p.Ci + c8 * 8 + c) * p.Co + co;
 #if VOXGRAD_LANES == 16

@@ -29,6 +29,7 @@ struct Winograd2dPlan : DirectPlan {
   int64_t ring_slice() const { return positions * position_size(); }
   int64_t position_weights() const { return kernel[0] * Ci * lanes(); }
   int64_t position_sums() const { return block * lanes() + 16; }
+  int64_t position_gradient() const { return blocks() * tiles() * lanes() + 16; }
   int64_t sums() const { return positions * position_sums(); }
   int64_t rows_size() const {
     return padded() * 8 + 4 * 6 * across() * 8;

@@ -2,13 +2,13 @@
 // Kernels of conv3d_winograd2d.hpp. Points along W as in conv3d_winograd.inl; along H 0, 1, -1 and infinity.
 // Position i * 6 + j is point i along H and j along W.
 
-/// Brings slice id of sample n into `slice` of the ring. `rows` holds a row before its transform, then four
-/// rows after that along W, [row % 4][6][tile][8].
-inline void winograd2d_bring(const Winograd2dPlan& p, const ConvInput& in, int64_t n, int64_t id, float* rows,
-                             float* slice) {
+/// Brings channel blocks [begin, end) of slice id of sample n into `slice` of the ring. `rows` holds a row
+/// before its transform, then four rows after that along W, [row % 4][6][tile][8].
+inline void winograd2d_bring(const Winograd2dPlan& p, const ConvInput& in, int64_t n, int64_t id,
+                             int64_t begin, int64_t end, float* rows, float* slice) {
   const int64_t line = p.across() * 8, position = p.position_size();
   float* const lines = rows + p.padded() * 8;
-  for (int64_t c = 0; c < p.channel_blocks(); ++c) {
+  for (int64_t c = begin; c < end; ++c) {
     float* to = slice + c * p.channel_block();
     for (int64_t r = 0; r < 2 * p.down() + 2; ++r) {
       direct_row(p, in, n * p.in[0] + id, c * 8, r - p.pad[1], p.pad[2], p.padded(), rows);
@@ -142,7 +142,7 @@ inline void winograd2d_run(const Winograd2dPlan& p, const ConvInput& in, const f
     for (int64_t o = 0; o < length; ++o)
       taps[o] = {start(d + o) + p.pad[0] - d - o, stop(d + o) + p.pad[0] - d - o, start(d + o) % slots};
     for (int64_t id = n == sample && next > start(d) ? next : start(d); id < last; ++id)
-      winograd2d_bring(p, in, n, id, rows, ring + id % slots * p.ring_slice());
+      winograd2d_bring(p, in, n, id, 0, p.channel_blocks(), rows, ring + id % slots * p.ring_slice());
     sample = n, next = last;
     for (int64_t t0 = 0; t0 < p.tiles(); t0 += p.block) {
       const int64_t t1 = t0 + p.block < p.tiles() ? t0 + p.block : p.tiles();
@@ -172,4 +172,134 @@ inline void winograd2d_tiling(Winograd2dPlan& p) {
   p.vectors = 2, p.rows = 1;
   p.group = lanes == 16 ? 8 : 4;
   p.block = 32;
+}
+
+/// dy slice to [24 positions][block][tile][lanes of the block].
+inline void winograd2d_gradient_slice(const Winograd2dPlan& p, const float* dy, float* to) {
+  const int64_t H = p.out[1], W = p.out[2], L = p.lanes(), position = p.position_gradient();
+  for (int64_t b = 0; b < p.blocks(); ++b)
+    for (int64_t t = 0; t < p.tiles(); ++t)
+      for (int64_t l = 0; l < L; l += lanes, to += lanes) {
+        const int64_t c = b * p.channels() + l, h = t / p.across() * 2, ow = t % p.across() * 4;
+        Vec y[2][6];
+        for (int64_t r = 0; r < 2; ++r) {
+          Vec x[4] = {};
+          for (int64_t i = 0; i < 4 && ow + i < W && h + r < H && c < p.Co; ++i)
+            x[i] = load_first(dy + ((h + r) * W + ow + i) * p.Co + c, p.Co - c);
+          winograd_gradient(x, y[r]);
+        }
+        for (int64_t j = 0; j < 6; ++j) {
+          store(to + j * position, y[0][j]);
+          store(to + (6 + j) * position, y[0][j] + y[1][j]);
+          store(to + (12 + j) * position, y[0][j] - y[1][j]);
+          store(to + (18 + j) * position, -y[1][j]);
+        }
+      }
+}
+
+/// S [C][NV][lanes] += sums of x[tile] dy[tile] over the walk's slices and points, here tiles.
+template <int NV, int C>
+void winograd2d_weight_tile(const WeightWalk& walk, const float* x_slice, const float* dy_slice, float* S) {
+  const int64_t tiles = walk.points;
+  Vec acc[C][NV] = {};
+  for (int64_t s = 0; s < walk.slices; ++s, x_slice += walk.x_slice, dy_slice += walk.dy_slice) {
+    if (s == walk.until_wrap) x_slice -= walk.x_ring;
+    const float *x = x_slice, *dy = dy_slice;
+    for (int64_t t = 0; t < tiles; ++t, x += 8, dy += NV * lanes) {
+      Vec y[NV];
+#pragma GCC unroll 2
+      for (int v = 0; v < NV; ++v) y[v] = load(dy + v * lanes);
+#pragma GCC unroll 8
+      for (int c = 0; c < C; ++c) {
+        const Vec b = splat(x[c]);
+#pragma GCC unroll 2
+        for (int v = 0; v < NV; ++v) acc[c][v] = fma(b, y[v], acc[c][v]);
+      }
+    }
+  }
+#pragma GCC unroll 8
+  for (int c = 0; c < C; ++c)
+#pragma GCC unroll 2
+    for (int v = 0; v < NV; ++v, S += lanes) store(S, load(S) + acc[c][v]);
+}
+
+/// Sums of one chunk, output slices [begin, end), into S [channel block][block][kD][position][8][lanes of the
+/// block], of its channel blocks [c_begin, c_end), as winograd_weight_run does.
+inline void winograd2d_weight_run(const Winograd2dPlan& p, const ConvInput& x, const float* dy,
+                                  const SliceHook& before, int64_t begin, int64_t end, int64_t c_begin,
+                                  int64_t c_end, float* rows, float* ring, float* gradient, float* S) {
+  const int64_t L = p.lanes(), slots = p.slots(), gradient_slice = p.positions * p.position_gradient();
+  const int64_t block_sums = p.blocks() * p.kernel[0] * p.positions * 8 * L;
+  zero_floats(S + c_begin * block_sums, (c_end - c_begin) * block_sums);
+  int64_t sample = -1, next = 0;
+  for (int64_t s = begin; s < end;) {
+    const int64_t n = s / p.out[0], d = s % p.out[0];
+    int64_t length = p.out[0] - d < end - s ? p.out[0] - d : end - s;
+    if (length > p.window()) length = p.window();
+    const int64_t first = d - p.pad[0] < 0 ? 0 : d - p.pad[0];
+    const int64_t reach = d + length - 1 - p.pad[0] + p.kernel[0], last = reach < p.in[0] ? reach : p.in[0];
+    for (int64_t id = n == sample && next > first ? next : first; id < last; ++id)
+      winograd2d_bring(p, x, n, id, c_begin, c_end, rows, ring + id % slots * p.ring_slice());
+    sample = n, next = last;
+    for (int64_t i = 0; i < length; ++i) {
+      before(s + i);
+      winograd2d_gradient_slice(p, dy + (s + i) * p.out[1] * p.out[2] * p.Co, gradient + i * gradient_slice);
+    }
+    for (int64_t b = 0; b < p.blocks(); ++b)
+      for (int64_t i = 0; i < p.positions; ++i)
+        for (int64_t c8 = c_begin; c8 < c_end; ++c8)
+          for (int64_t kd = 0; kd < p.kernel[0]; ++kd) {
+            // Output d + j meets input shift + j.
+            const int64_t shift = d + kd - p.pad[0], from = shift < 0 ? -shift : 0;
+            const int64_t to = shift + length > p.in[0] ? p.in[0] - shift : length;
+            if (to <= from) continue;
+            const int64_t slot = (shift + from) % slots;
+            const WeightWalk walk{
+                to - from, slots - slot,         p.ring_slice(), slots * p.ring_slice(), gradient_slice, 1, 0,
+                0,         p.across() * p.down()};
+            const float* from_x =
+                ring + slot * p.ring_slice() + i * p.position_size() + c8 * p.channel_block();
+            const float* from_dy =
+                gradient + from * gradient_slice + i * p.position_gradient() + b * p.tiles() * L;
+            float* sums = S + (((c8 * p.blocks() + b) * p.kernel[0] + kd) * p.positions + i) * 8 * L;
+            constexpr int C = lanes == 16 ? 8 : 4;  // 16 sums need more than 16 registers
+            for (int c = 0; c < 8; c += C)
+              winograd2d_weight_tile<2, C>(walk, from_x + c, from_dy, sums + c * L);
+          }
+    s += length;
+  }
+}
+
+/// dw of channel blocks x kernel depths [begin, end): the chunks' sums added in order, then from 24 positions
+/// to nine taps.
+inline void winograd2d_weight_reduce(const Winograd2dPlan& p, const float* S, int64_t chunks, int64_t size,
+                                     int64_t begin, int64_t end, float* dw) {
+  const int64_t L = p.lanes();
+  for (int64_t task = begin; task < end; ++task)
+    for (int64_t b = 0; b < p.blocks(); ++b)
+      for (int64_t at = 0; at < 8 * L; at += lanes) {
+        const int64_t c8 = task / p.kernel[0], kd = task % p.kernel[0], co = b * p.channels() + at % L;
+        if (co >= p.Co) continue;
+        const float* sums = S + ((c8 * p.blocks() + b) * p.kernel[0] + kd) * p.positions * 8 * L + at;
+        Vec m[3][6];
+        for (int64_t j = 0; j < 6; ++j) {
+          Vec u[4];
+          for (int64_t i = 0; i < 4; ++i) {
+            const float* from = sums + (i * 6 + j) * 8 * L;
+            u[i] = load(from);
+            for (int64_t k = 1; k < chunks; ++k) u[i] += load(from + k * size);
+          }
+          const Vec even = 0.5f * (u[1] + u[2]);
+          m[0][j] = u[0] + even;
+          m[1][j] = 0.5f * (u[1] - u[2]);
+          m[2][j] = even + u[3];
+        }
+        for (int64_t kh = 0; kh < 3; ++kh) {
+          Vec taps[3];
+          winograd_taps(m[kh], taps);
+          for (int64_t kw = 0; kw < 3; ++kw)
+            store_first(dw + (((kd * 3 + kh) * 3 + kw) * p.Ci + c8 * 8 + at / L) * p.Co + co, taps[kw],
+                        p.Co - co);
+        }
+      }
 }
