@@ -29,9 +29,11 @@ def cores():
 
 def step(a, threads, isa="", **changed):
     case = dict(BASE[a.net], **changed)
-    if changed.get("crop"):
+    if "crop" in changed:
         case["batch"] = 1  # so that the largest crop fits
     options = ["--net", a.net, "--mode", a.mode, "--batch", str(case["batch"]), "--crop", str(case["crop"]), "--width", str(case["width"])]
+    if "width" in changed and a.net == "unet3d":
+        options += ["--depth", "4"]  # 64 channels and five stages have 415 million parameters
     return our_step(a.program, threads, *options, "--runs", str(a.runs), "--warmup", "1", **({"VOXGRAD_ISA": isa} if isa else {}))
 
 
