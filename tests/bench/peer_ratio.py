@@ -175,7 +175,7 @@ def main():
         if row.name in kept["rows"]:
             print(line(row, kept["rows"][row.name]), flush=True)
     if any(row.name in kept["rows"] and disturbed(row, kept["rows"][row.name]) for row in rows):
-        print("\n\\* other programs ran at the same time: do not trust this row", flush=True)
+        print("\n\\* other programs ran at the same time: repeat this row on an idle machine", flush=True)
     print("\nload average %.1f %.1f %.1f" % os.getloadavg(), file=sys.stderr)
     return 0
 
