@@ -103,9 +103,9 @@ int64_t choose_lanes(int64_t steps, int64_t most) {
 }  // namespace
 
 uint64_t tile_memory(const models::UNet3dOptions& net, const Extent3& tile) {
-  // Where the last stage joins skip and upsampled, 4 widths are alive. Buffers of the deeper stages wait in the cache, each
-  // stage a quarter of the one before: 5.4 widths, rounded up by a quarter at most. Input and scores come on top.
-  const double per_voxel = 4.0 * (5.5 * 1.25 * double(net.width) + 5);
+  // In the last stage skip, upsampled and output are alive, each of one width; buffers of the deeper stages wait in the cache.
+  // That makes 4.1 widths, rounded up by a quarter at most. Input and scores come on top.
+  const double per_voxel = 4.0 * (4.1 * 1.25 * double(net.width) + 6);
   return uint64_t(per_voxel * double(data::voxel_count(tile)));
 }
 
