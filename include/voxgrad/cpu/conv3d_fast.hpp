@@ -99,17 +99,24 @@ inline void conv_winograd(const WinogradPlan& p, bool adjoint, const ConvInput& 
   });
 }
 
-/// True where the method in two dimensions is faster: many channels, and tiles that the volume fills.
-inline bool winograd2d_takes(const DirectPlan& p) {
-  return winograd_takes(p) && !p.pair && p.Ci % 8 == 0 && p.Ci >= 16 && p.Co >= 2 * p.vector_lanes &&
-         p.out[1] >= 4;
+inline Winograd2dPlan winograd2d_plan(const DirectPlan& d) {
+  Winograd2dPlan p{d, 0, 0};
+  by_isa(scalar::winograd2d_tiling, avx2::winograd2d_tiling, avx512::winograd2d_tiling)(p);
+  return p;
+}
+
+/// True where the method in two dimensions is faster: many channels, tiles that the volume fills, and a ring,
+/// which is twice as large, of at most `ring_bytes`.
+inline bool winograd2d_takes(const DirectPlan& p, int64_t ring_bytes) {
+  if (!winograd_takes(p) || p.pair || p.Ci % 8 != 0 || p.Ci < 16 || p.Co < 2 * p.vector_lanes || p.out[1] < 4)
+    return false;
+  return winograd2d_plan(p).ring_slice() * p.kernel[0] * int64_t(sizeof(float)) <= ring_bytes;
 }
 
 /// conv_direct by Winograd's method in two dimensions.
 inline void conv_winograd2d(const DirectPlan& d, bool adjoint, const ConvInput& in, const float* w,
                             const float* bias, const ConvOutput& out) {
-  Winograd2dPlan p{d, 0, 0};
-  by_isa(scalar::winograd2d_tiling, avx2::winograd2d_tiling, avx512::winograd2d_tiling)(p);
+  const Winograd2dPlan p = winograd2d_plan(d);
   const int64_t block = p.positions * p.position_weights();
   float* packed = float_scratch(0, p.blocks() * (block + p.lanes()));
   float* packed_bias = packed + p.blocks() * block;
@@ -193,8 +200,7 @@ inline void conv_winograd_weight(WinogradPlan p, const ConvInput& x, const float
 /// conv_winograd_weight in two dimensions.
 inline void conv_winograd2d_weight(const DirectPlan& d, const ConvInput& x, const float* dy, float* dw,
                                    const SliceHook& before = {}) {
-  Winograd2dPlan p{d, 0, 0};
-  by_isa(scalar::winograd2d_tiling, avx2::winograd2d_tiling, avx512::winograd2d_tiling)(p);
+  Winograd2dPlan p = winograd2d_plan(d);
   p.block = 64;
   const int64_t blocks8 = p.channel_blocks();
   const int64_t size = p.blocks() * p.kernel[0] * blocks8 * p.positions * 8 * p.lanes();
@@ -262,17 +268,17 @@ inline void conv_single_weight(DirectPlan p, const ConvInput& x, const float* dy
 /// out = bias + convolution of in, by the method that suits the plan.
 inline void conv_planned(const DirectPlan& p, bool adjoint, const ConvInput& in, const float* w,
                          const float* bias, const ConvOutput& out) {
-  winograd2d_takes(p) ? conv_winograd2d(p, adjoint, in, w, bias, out)
-  : winograd_takes(p) ? conv_winograd(winograd_plan(p), adjoint, in, w, bias, out)
-                      : conv_direct(p, adjoint, in, w, bias, out);
+  winograd2d_takes(p, int64_t(32) << 20) ? conv_winograd2d(p, adjoint, in, w, bias, out)
+  : winograd_takes(p)                    ? conv_winograd(winograd_plan(p), adjoint, in, w, bias, out)
+                                         : conv_direct(p, adjoint, in, w, bias, out);
 }
 inline void conv_planned_weight(const DirectPlan& p, const ConvInput& x, const float* dy, float* dw,
                                 const SliceHook& before) {
   if (single_takes(p, x) && p.kernel[0] == 3 && p.kernel[1] == 3)
     return conv_single_weight(p, x, dy, dw, before);
-  winograd2d_takes(p) ? conv_winograd2d_weight(p, x, dy, dw, before)
-  : winograd_takes(p) ? conv_winograd_weight(winograd_plan(p), x, dy, dw, before)
-                      : conv_direct_weight(p, x, dy, dw, before);
+  winograd2d_takes(p, int64_t(12) << 20) ? conv_winograd2d_weight(p, x, dy, dw, before)
+  : winograd_takes(p)                    ? conv_winograd_weight(winograd_plan(p), x, dy, dw, before)
+                                         : conv_direct_weight(p, x, dy, dw, before);
 }
 
 /// True for a plain product of channels at every point.
