@@ -5,7 +5,7 @@
 // each of the 24 positions, a product of tiles by channels, summed over depth taps. For layers of many
 // channels, which repay the dearer transforms.
 
-#include "voxgrad/cpu/conv3d_direct.hpp"
+#include "voxgrad/cpu/conv3d_winograd.hpp"
 
 namespace voxgrad::cpu {
 
