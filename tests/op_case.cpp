@@ -9,6 +9,7 @@
 
 #include "catch.hpp"
 #include "npy.hpp"
+#include "settings.hpp"
 #include "voxgrad/autograd/gradcheck.hpp"
 #include "voxgrad/core/parallel.hpp"
 #include "voxgrad/simd/isa.hpp"
@@ -161,14 +162,7 @@ double relative_difference(const Tensor& a, const Tensor& b) {
 }
 
 void for_each_isa_and_threads(const std::function<void(const char*, int)>& body) {
-  struct Restore {
-    Isa isa = current_isa();
-    int count = threads();
-    ~Restore() {
-      set_isa(isa);
-      set_threads(count);
-    }
-  } restore;
+  const Settings restore;
   for (Isa isa : {Isa::scalar, Isa::avx2, Isa::avx512}) {
     if (!supported(isa)) {
       WARN("skipped: this CPU does not support " << name(isa));

@@ -11,6 +11,7 @@
 #include "common/describe.hpp"
 #include "common/file_kind.hpp"
 #include "common/files.hpp"
+#include "run_command.hpp"
 #include "scratch.hpp"
 #include "voxgrad/io/hdf5_write.hpp"
 #include "voxgrad/io/tiff.hpp"
@@ -32,24 +33,7 @@ std::string line_of(const Description& d, const std::string& what) {
   return "";
 }
 
-/// Runs `voxgrad inspect ...`; returns the exit code and what was printed.
-std::pair<int, std::string> run(const std::vector<std::string>& words) {
-  const Command command = make_inspect();
-  const Arguments arguments = parse_arguments(with_messages(command), words);
-  std::FILE* out = std::tmpfile();
-  std::FILE* err = std::tmpfile();
-  int code = 0;
-  {
-    Session session("inspect", "voxgrad inspect", arguments, out, err);
-    code = command.run(arguments, session);
-  }
-  std::rewind(out);
-  std::string printed;
-  for (int c; (c = std::fgetc(out)) != EOF;) printed += char(c);
-  std::fclose(out);
-  std::fclose(err);
-  return {code, printed};
-}
+test::Ran run(const std::vector<std::string>& words) { return test::run_command(make_inspect(), words); }
 
 data::Volume<std::uint16_t> small_movie() {
   data::Volume<std::uint16_t> movie({4, 5, 6});
@@ -157,7 +141,7 @@ TEST_CASE("inspect: the command prints all files, goes on after a bad one and ex
   CHECK(printed.find("a.tif: TIFF movie (ImageJ)\n") != std::string::npos);
   CHECK(printed.find("b.tif: no usable TIFF page") != std::string::npos);
   CHECK(printed.find("c.npy: NumPy array (.npy)\n  -> cannot be used. Save movies as TIFF") != std::string::npos);
-  CHECK(run({s.file("a.tif")}).first == 0);
+  CHECK(run({s.file("a.tif")}).code == 0);
   const auto [json_code, json] = run({"--json", s.file("a.tif")});
   CHECK(json_code == 0);
   CHECK(json.find("\"event\": \"file\"") != std::string::npos);

@@ -12,37 +12,16 @@
 #include "common/model_folder.hpp"
 #include "common/tables.hpp"
 #include "io/real_data.hpp"
+#include "run_command.hpp"
 #include "scratch.hpp"
 #include "throws.hpp"
 #include "voxgrad/io/tiff.hpp"
 
 using namespace voxgrad;
 using namespace voxgrad::app;
+using test::Ran, test::run_command;
 
 namespace {
-
-struct Ran {
-  int code;
-  std::string out;
-};
-
-Ran run(const Command& command, std::vector<std::string> words) {
-  words.insert(words.end(), {"--progress", "none"});
-  const Arguments arguments = parse_arguments(with_messages(command), words);
-  std::FILE* out = std::tmpfile();
-  std::FILE* err = std::tmpfile();
-  int code = 0;
-  {
-    Session session(command.name, "voxgrad " + command.name, arguments, out, err);
-    code = command.run(arguments, session);
-  }
-  std::rewind(out);
-  std::string printed;
-  for (int c; (c = std::fgetc(out)) != EOF;) printed += char(c);
-  std::fclose(out);
-  std::fclose(err);
-  return {code, printed};
-}
 
 /// A model folder with two stages of two channels and random weights.
 std::string tiny_model(const Scratch& s) {
@@ -113,7 +92,7 @@ TEST_CASE("predict: real movies of every form", "[real]") {
     INFO(c.file);
     std::vector<std::string> words = {data + "/movies/" + c.file, "--model", model, "--out", s.file("out"), "--overwrite", "--threshold", "0.5"};
     words.insert(words.end(), c.more.begin(), c.more.end());
-    REQUIRE(run(make_predict(), words).code == 0);
+    REQUIRE(run_command(make_predict(), words).code == 0);
     const std::string name = c.file.substr(0, c.file.find('.'));
     check_outputs(s.file("out/" + name), c.extent);
   }
@@ -127,7 +106,7 @@ TEST_CASE("predict: real files that are no movie are refused with what to do", "
   const auto refusal = [&](const std::string& file, std::vector<std::string> more = {}) {
     std::vector<std::string> words = {data + "/movies/" + file, "--model", model, "--out", s.file("out")};
     words.insert(words.end(), more.begin(), more.end());
-    const std::string message = message_of<FileError>([&] { run(make_predict(), words); });
+    const std::string message = message_of<FileError>([&] { run_command(make_predict(), words); });
     return message.substr(std::min(message.size(), data.size() + std::string("/movies/").size()));
   };
   CHECK(refusal("linescan_628_cycle01_ch1.ome.tif") ==
@@ -146,7 +125,7 @@ TEST_CASE("inspect: a whole folder of real recordings", "[real]") {
     const std::string path = entry.path().string();
     if (!entry.is_regular_file() || !has_ending(path, {".tif", ".tiff", ".h5"})) continue;
     INFO(path);
-    const Ran done = run(make_inspect(), {path});
+    const Ran done = run_command(make_inspect(), {path});
     CHECK(done.code == 0);
     CHECK(done.out.rfind(path + ": ", 0) == 0);
     ++files;

@@ -8,6 +8,7 @@
 #include "commands.hpp"
 #include "common/cli.hpp"
 #include "common/samples.hpp"
+#include "run_command.hpp"
 #include "scratch.hpp"
 #include "voxgrad/data/hdf5_dataset.hpp"
 
@@ -22,23 +23,14 @@ struct Outcome {
   std::string error;
 };
 
-Outcome run(const Command& plain, std::vector<std::string> words) {
-  words.insert(words.end(), {"--progress", "none"});
-  Outcome o;
-  std::FILE *out = std::tmpfile(), *err = std::tmpfile();
+Outcome run(const Command& plain, const std::vector<std::string>& words) {
   try {
-    const Command command = with_messages(plain);
-    const Arguments arguments = parse_arguments(command, words);
-    Session session(command.name, "voxgrad " + command.name, arguments, out, err);
-    o.code = command.run(arguments, session);
+    return {test::run_command(plain, words).code, ""};
   } catch (const UsageError& e) {
-    o = {2, e.what()};
+    return {2, e.what()};
   } catch (const Error& e) {
-    o = {1, e.what()};
+    return {1, e.what()};
   }
-  std::fclose(out);
-  std::fclose(err);
-  return o;
 }
 
 std::vector<std::string> small_set(const std::string& out) {

@@ -15,12 +15,14 @@
 #include <vector>
 
 #include "catch.hpp"
+#include "settings.hpp"
 #include "page_edge.hpp"
 
 namespace conv_case {
 
 using namespace voxgrad;
 using namespace voxgrad::kernels;
+using test::Settings;
 
 inline const Device host{};
 inline constexpr float nan_value = std::numeric_limits<float>::quiet_NaN();
@@ -94,18 +96,6 @@ inline std::vector<Isa> isas() {
     if (supported(isa)) all.push_back(isa);
   return all;
 }
-
-/// Restores instruction set, threads and method.
-struct Settings {
-  Isa isa = current_isa();
-  int count = threads();
-  ConvMethod method = conv_method();
-  ~Settings() {
-    set_isa(isa);
-    set_threads(count);
-    set_conv_method(method);
-  }
-};
 
 inline Conv3dProblem cube(int64_t N, int64_t D, int64_t H, int64_t W, int64_t Ci, int64_t Co, int64_t k,
                           int64_t s, int64_t pad, int64_t dil) {

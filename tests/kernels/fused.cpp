@@ -5,6 +5,7 @@
 #include "voxgrad/kernels/fused.hpp"
 
 #include "guarded.hpp"
+#include "settings.hpp"
 
 using namespace voxgrad;
 using namespace voxgrad::kernels;
@@ -151,10 +152,7 @@ TEST_CASE("the fused convolution is its definition, between walls, on every inst
 }
 
 TEST_CASE("the fused convolution gives the same bits for any number of threads") {
-  struct Restore {
-    int count = threads();
-    ~Restore() { set_threads(count); }
-  } restore;
+  const test::Settings restore;
   for (const Geometry& g : geometries) {
     set_threads(1);
     const auto want = Block<float>(g).run();

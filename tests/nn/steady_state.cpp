@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "catch.hpp"
+#include "settings.hpp"
 #include "page_edge.hpp"
 #include "voxgrad/autograd/backward.hpp"
 #include "voxgrad/core/parallel.hpp"
@@ -19,6 +20,7 @@
 #include "voxgrad/simd/isa.hpp"
 
 using namespace voxgrad;
+using test::Settings;
 
 namespace {
 
@@ -92,17 +94,6 @@ class EdgeMemory {
 
  private:
   Allocator before_;
-};
-
-struct Settings {
-  Isa isa = current_isa();
-  int count = threads();
-  ConvMethod method = conv_method();
-  ~Settings() {
-    set_isa(isa);
-    set_threads(count);
-    set_conv_method(method);
-  }
 };
 
 std::vector<char> after_steps(const models::UNet3dOptions& options, const Shape& batch, int steps) {

@@ -7,19 +7,18 @@
 // ("pair").
 
 #include "voxgrad/cpu/conv3d_general.hpp"
+#include "voxgrad/cpu/raw_act.hpp"
 
 namespace voxgrad::cpu {
 
 /// What a convolution reads: one tensor, or two joined along the channels; each perhaps with batch norm and
-/// activation still to be done: a = act(scale (x - centre) + offset). Joined or unfinished tensors have a
-/// multiple of 8 channels.
+/// activation still to be done. Joined or unfinished tensors have a multiple of 8 channels.
 struct ConvInput {
   ConvInput(const float* plain, int64_t channels) : x{plain, nullptr}, C{channels, 0} {}
 
   const float* x[2];
   int64_t C[2];
-  const float* affine[2] = {};  ///< centre, scale, offset, C each; null: x as it is
-  float slope[2] = {1, 1};      ///< of the activation below zero
+  RawAct act[2];
 };
 
 /// Called with the number of a depth slice, n D + d, while that slice is in the cache.

@@ -27,18 +27,13 @@ inline void zero_floats(float* to, int64_t n) {
   for (int64_t i = 0; i < n; ++i) to[i] = 0;
 }
 
-/// The pending normalisation and activation of 8 channels.
-struct RowAct {
-  const float *centre, *scale, *offset;  ///< null: nothing pending
-  float slope;
-};
-
 typedef float Oct __attribute__((vector_size(32)));
 typedef float OctMemory __attribute__((vector_size(32), aligned(4), may_alias));
 
-/// One row of 8 channels, `points` wide, from x (pitch Ci, `have` channels), or zeros when x is null.
+/// One row of 8 channels, `points` wide, from x (pitch Ci, `have` channels), or zeros when x is null; `act` is of
+/// these channels.
 inline void direct_copy_row(float* to, const float* x, int64_t Ci, int64_t have, int64_t points,
-                            const RowAct& act) {
+                            const RawAct& act) {
   if (!x) return zero_floats(to, points * 8);
   if (act.centre) {
     // Casts in place: a lambda's return type would forget that the memory is unaligned.
@@ -59,7 +54,7 @@ inline void direct_copy_row(float* to, const float* x, int64_t Ci, int64_t have,
 #if VOXGRAD_LANES == 16
 /// Two rows of 8 channels, interleaved; a null row is zeros.
 inline void direct_copy_pair(float* to, const float* xa, const float* xb, int64_t Ci, int64_t have,
-                             int64_t points, const RowAct& act) {
+                             int64_t points, const RawAct& act) {
   if (act.centre) {
     const Half centre = load_half_first(act.centre, 8), scale = load_half_first(act.scale, 8),
                offset = load_half_first(act.offset, 8);
@@ -88,8 +83,8 @@ inline void direct_copy_pair(float* to, const float* xa, const float* xb, int64_
   if (which == 1) c -= in.C[0];
   const int64_t H = p.in[1], W = p.in[2], C = in.C[which];
   const float* x = in.x[which] + s * H * W * C;
-  const float* affine = in.affine[which];
-  const RowAct act{affine ? affine + c : nullptr, affine + C + c, affine + 2 * C + c, in.slope[which]};
+  RawAct act = in.act[which];
+  if (act.centre) act.centre += c, act.scale += c, act.offset += c;
   const int64_t have = C - c < 8 ? C - c : 8;
   const int64_t right = left + W < width ? left + W : width;
   const float* xa = a >= 0 && a < H ? x + a * W * C + c : nullptr;

@@ -38,6 +38,17 @@ inline float* float_scratch(int slot, int64_t count) {
   return static_cast<float*>(scratch(slot, size_t(count) * sizeof(float)));
 }
 
+/// Multiply-adds, twice, of an output slice.
+inline double slice_flop(const DirectPlan& p) {
+  return 6.0 * double(p.kernel[0] * p.kernel[1] * p.out[1] * p.out[2]) * double(p.Ci * p.Co);
+}
+
+/// The bias of every block's lanes; zeros where there is none.
+inline void pack_bias(const DirectPlan& p, const float* bias, float* to) {
+  const int64_t each = p.pair ? 2 : 1;
+  for (int64_t i = 0; i < p.blocks() * p.lanes(); ++i) to[i] = bias && i / each < p.Co ? bias[i / each] : 0.0f;
+}
+
 /// out = bias + convolution of in by the plan; `adjoint`: w as the data gradient reads it.
 inline void conv_direct(DirectPlan p, bool adjoint, const ConvInput& in, const float* w, const float* bias,
                         const ConvOutput& out) {
@@ -49,13 +60,10 @@ inline void conv_direct(DirectPlan p, bool adjoint, const ConvInput& in, const f
   parallel_for(p.blocks(), std::max(int64_t(1), 65536 / p.weight_block()), [&](int64_t begin, int64_t end) {
     for (int64_t b = begin; b < end; ++b) pack(p, adjoint, w, b, packed + b * p.weight_block());
   });
-  const int64_t each = p.pair ? 2 : 1;
-  for (int64_t i = 0; i < p.blocks() * p.lanes(); ++i)
-    packed_bias[i] = bias && i / each < p.Co ? bias[i / each] : 0.0f;
+  pack_bias(p, bias, packed_bias);
   const auto run = single ? by_isa(scalar::single_run, avx2::single_run, avx512::single_run)
                           : by_isa(scalar::direct_run, avx2::direct_run, avx512::direct_run);
-  const double flop = 6.0 * double(p.kernel[0] * p.kernel[1] * p.out[1] * p.out[2]) * double(p.Ci * p.Co);
-  parallel_for(p.N * p.out[0], conv_grain(flop), [&](int64_t begin, int64_t end) {
+  parallel_for(p.N * p.out[0], conv_grain(slice_flop(p)), [&](int64_t begin, int64_t end) {
     run(p, in, packed, packed_bias, out, begin, end, float_scratch(2, p.kernel[0] * p.slice()));
   });
 }
@@ -73,28 +81,39 @@ inline WinogradPlan winograd_plan(const DirectPlan& d) {
   return p;
 }
 
+/// Weights and bias as the Winograd kernels read them, in scratch slot 0.
+struct TransformedWeights {
+  const float *w, *bias;
+
+  /// `block`: floats of a block of output channels after `transform`(p, plain weights, to).
+  template <class Plan>
+  TransformedWeights(const Plan& p, bool adjoint, const float* weight, const float* shift, int64_t block,
+                     void (*transform)(const Plan&, const float*, float*)) {
+    float* const packed = float_scratch(0, p.blocks() * (block + p.lanes()));
+    float* const packed_bias = packed + p.blocks() * block;
+    const auto pack = by_isa(scalar::direct_weights, avx2::direct_weights, avx512::direct_weights);
+    const int64_t grain = std::max(int64_t(1), 65536 / p.weight_block());
+    parallel_for(p.blocks(), grain, [&](int64_t begin, int64_t end) {
+      float* plain = float_scratch(4, p.weight_block());
+      for (int64_t b = begin; b < end; ++b) {
+        pack(p, adjoint, weight, b, plain);
+        transform(p, plain, packed + b * block);
+      }
+    });
+    pack_bias(p, shift, packed_bias);
+    w = packed, bias = packed_bias;
+  }
+};
+
 /// conv_direct by Winograd's method.
 inline void conv_winograd(const WinogradPlan& p, bool adjoint, const ConvInput& in, const float* w,
                           const float* bias, const ConvOutput& out) {
-  const int64_t block = 6 * p.position_weights();
-  float* packed = float_scratch(0, p.blocks() * (block + p.lanes()));
-  float* packed_bias = packed + p.blocks() * block;
-  const auto pack = by_isa(scalar::direct_weights, avx2::direct_weights, avx512::direct_weights);
-  const auto transform = by_isa(scalar::winograd_weights, avx2::winograd_weights, avx512::winograd_weights);
-  parallel_for(p.blocks(), std::max(int64_t(1), 65536 / p.weight_block()), [&](int64_t begin, int64_t end) {
-    float* plain = float_scratch(4, p.weight_block());
-    for (int64_t b = begin; b < end; ++b) {
-      pack(p, adjoint, w, b, plain);
-      transform(p, plain, packed + b * block);
-    }
-  });
-  const int64_t each = p.pair ? 2 : 1;
-  for (int64_t i = 0; i < p.blocks() * p.lanes(); ++i)
-    packed_bias[i] = bias && i / each < p.Co ? bias[i / each] : 0.0f;
+  const TransformedWeights t(
+      p, adjoint, w, bias, 6 * p.position_weights(),
+      by_isa(scalar::winograd_weights, avx2::winograd_weights, avx512::winograd_weights));
   const auto run = by_isa(scalar::winograd_run, avx2::winograd_run, avx512::winograd_run);
-  const double flop = 6.0 * double(p.kernel[0] * p.kernel[1] * p.out[1] * p.out[2]) * double(p.Ci * p.Co);
-  parallel_for(p.N * p.out[0], conv_grain(flop), [&](int64_t begin, int64_t end) {
-    run(p, in, packed, packed_bias, out, begin, end, float_scratch(4, p.padded() * p.unit),
+  parallel_for(p.N * p.out[0], conv_grain(slice_flop(p)), [&](int64_t begin, int64_t end) {
+    run(p, in, t.w, t.bias, out, begin, end, float_scratch(4, p.padded() * p.unit),
         float_scratch(2, p.kernel[0] * p.ring_slice()));
   });
 }
@@ -117,24 +136,12 @@ inline bool winograd2d_takes(const DirectPlan& p, int64_t ring_bytes) {
 inline void conv_winograd2d(const DirectPlan& d, bool adjoint, const ConvInput& in, const float* w,
                             const float* bias, const ConvOutput& out) {
   const Winograd2dPlan p = winograd2d_plan(d);
-  const int64_t block = p.positions * p.position_weights();
-  float* packed = float_scratch(0, p.blocks() * (block + p.lanes()));
-  float* packed_bias = packed + p.blocks() * block;
-  const auto pack = by_isa(scalar::direct_weights, avx2::direct_weights, avx512::direct_weights);
-  const auto transform =
-      by_isa(scalar::winograd2d_weights, avx2::winograd2d_weights, avx512::winograd2d_weights);
-  parallel_for(p.blocks(), std::max(int64_t(1), 65536 / p.weight_block()), [&](int64_t begin, int64_t end) {
-    float* plain = float_scratch(4, p.weight_block());
-    for (int64_t b = begin; b < end; ++b) {
-      pack(p, adjoint, w, b, plain);
-      transform(p, plain, packed + b * block);
-    }
-  });
-  for (int64_t i = 0; i < p.blocks() * p.lanes(); ++i) packed_bias[i] = bias && i < p.Co ? bias[i] : 0.0f;
+  const TransformedWeights t(
+      p, adjoint, w, bias, p.positions * p.position_weights(),
+      by_isa(scalar::winograd2d_weights, avx2::winograd2d_weights, avx512::winograd2d_weights));
   const auto run = by_isa(scalar::winograd2d_run, avx2::winograd2d_run, avx512::winograd2d_run);
-  const double flop = 6.0 * double(p.kernel[0] * p.kernel[1] * p.out[1] * p.out[2]) * double(p.Ci * p.Co);
-  parallel_for(p.N * p.out[0], conv_grain(flop), [&](int64_t begin, int64_t end) {
-    run(p, in, packed, packed_bias, out, begin, end, float_scratch(4, p.rows_size()),
+  parallel_for(p.N * p.out[0], conv_grain(slice_flop(p)), [&](int64_t begin, int64_t end) {
+    run(p, in, t.w, t.bias, out, begin, end, float_scratch(4, p.rows_size()),
         float_scratch(2, p.slots() * p.ring_slice()), float_scratch(3, p.sums()));
   });
 }

@@ -13,7 +13,7 @@ namespace voxgrad::cpu {
 
 /// True where the ring of one channel serves: nothing is applied to the input on the way.
 inline bool single_takes(const DirectPlan& p, const ConvInput& in) {
-  return p.Ci == 1 && in.C[0] == 1 && !in.affine[0];
+  return p.Ci == 1 && in.C[0] == 1 && !in.act[0].centre;
 }
 
 /// dw [27,1,Co] of a kernel of 3 x 3 x 3 from the sums of all chunks [block][27][lanes], added in their

@@ -20,11 +20,10 @@ using kernels::FusedConvProblem;
 using kernels::Pending;
 using kernels::PendingGradient;
 
-/// Centre, scale and offset of a pending source as floats, [C] each, and its slope.
+/// A pending source as the kernels take it.
 class PendingFloats {
  public:
   explicit PendingFloats(const Pending& p) : memory_(size_t(3 * p.C) * sizeof(float)) {
-    act.slope = float(p.slope);
     if (p.plain()) return;
     float* const to = memory_.as<float>();
     for (int64_t c = 0; c < p.C; ++c) {
@@ -33,7 +32,7 @@ class PendingFloats {
     }
     act = {to, to + p.C, to + 2 * p.C, float(p.slope)};
   }
-  PoolAct act;  ///< centre is null where nothing is pending
+  RawAct act;
 
  private:
   Workspace memory_;
@@ -48,8 +47,7 @@ class FusedInput {
     for (int i = 0; i < p.sources; ++i) {
       input.x[i] = static_cast<const float*>(p.source[i].x);
       input.C[i] = p.source[i].C;
-      input.affine[i] = floats_[i].act.centre;
-      input.slope[i] = floats_[i].act.slope;
+      input.act[i] = floats_[i].act;
     }
   }
 

@@ -4,7 +4,7 @@
 namespace fused {
 
 /// Eight finished channels c.. of the row x.
-[[gnu::always_inline]] inline void finished(const float* x, const PoolAct& act, int64_t c, Oct& v) {
+[[gnu::always_inline]] inline void finished(const float* x, const RawAct& act, int64_t c, Oct& v) {
   v = (*reinterpret_cast<const OctMemory*>(x + c) - *reinterpret_cast<const OctMemory*>(act.centre + c)) *
           *reinterpret_cast<const OctMemory*>(act.scale + c) +
       *reinterpret_cast<const OctMemory*>(act.offset + c);
@@ -12,7 +12,7 @@ namespace fused {
 }
 
 /// y[r * pitch + c] = the finished x[r, c], C a multiple of 8, rows [begin, end).
-inline void copy_finished(int64_t begin, int64_t end, int64_t C, const PoolAct& act, const float* x, float* y,
+inline void copy_finished(int64_t begin, int64_t end, int64_t C, const RawAct& act, const float* x, float* y,
                           int64_t pitch) {
   for (int64_t r = begin; r < end; ++r)
     for (int64_t c = 0; c < C; c += 8) {
@@ -23,7 +23,7 @@ inline void copy_finished(int64_t begin, int64_t end, int64_t C, const PoolAct& 
 }
 
 /// sum[i] = w . the finished row r + i of x, for i < 4.
-[[gnu::always_inline]] inline void head_sums(const float* x, int64_t C, const PoolAct& act, const float* w, Quad& sum) {
+[[gnu::always_inline]] inline void head_sums(const float* x, int64_t C, const RawAct& act, const float* w, Quad& sum) {
   Quad part[4];
 #pragma GCC unroll 4
   for (int i = 0; i < 4; ++i) {
@@ -38,7 +38,7 @@ inline void copy_finished(int64_t begin, int64_t end, int64_t C, const PoolAct& 
 }
 
 /// sum[0] = w . one finished row, summed as head_sums does.
-[[gnu::always_inline]] inline void head_row(const float* x, int64_t C, const PoolAct& act, const float* w, Quad& sum) {
+[[gnu::always_inline]] inline void head_row(const float* x, int64_t C, const RawAct& act, const float* w, Quad& sum) {
   Oct v, all = {};
   for (int64_t c = 0; c < C; c += 8) {
     finished(x, act, c, v);
@@ -49,7 +49,7 @@ inline void copy_finished(int64_t begin, int64_t end, int64_t C, const PoolAct& 
 }
 
 /// A 1x1x1 convolution to few channels: y[r, o] = bias[o] + sum over c of a[r, c] w[o, c], rows [begin, end).
-inline void head_forward(int64_t begin, int64_t end, int64_t C, int64_t Co, const PoolAct& act, const float* x,
+inline void head_forward(int64_t begin, int64_t end, int64_t C, int64_t Co, const RawAct& act, const float* x,
                          const float* w, const float* bias, float* y) {
   for (int64_t r = begin; r < end; r += 4)
     for (int64_t o = 0; o < Co; ++o) {
@@ -68,7 +68,7 @@ inline void head_forward(int64_t begin, int64_t end, int64_t C, int64_t Co, cons
 }
 
 /// Sums over rows [begin, end): dw[o, c] of a[r, c] dy[r, o], and db[o] of dy[r, o].
-inline void head_weight(int64_t begin, int64_t end, int64_t C, int64_t Co, const PoolAct& act, const float* x,
+inline void head_weight(int64_t begin, int64_t end, int64_t C, int64_t Co, const RawAct& act, const float* x,
                         const float* dy, double* dw, double* db) {
   for (int64_t o = 0; o < Co; ++o) {
     for (int64_t c = 0; c < C; c += 8) {

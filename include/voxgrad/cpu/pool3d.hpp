@@ -7,15 +7,8 @@
 
 #include "voxgrad/core/parallel.hpp"
 #include "voxgrad/cpu/pool3d_ref.hpp"
+#include "voxgrad/cpu/raw_act.hpp"
 #include "voxgrad/cpu/vec.hpp"
-
-namespace voxgrad::cpu {
-/// What is to be done to raw values while they are loaded, [C] each; null: nothing.
-struct PoolAct {
-  const float *centre = nullptr, *scale = nullptr, *offset = nullptr;
-  float slope = 1;
-};
-}  // namespace voxgrad::cpu
 
 #define VOXGRAD_INL "voxgrad/cpu/pool3d.inl"
 #include "voxgrad/simd/for_each_isa.hpp"
@@ -41,7 +34,7 @@ void window_taps(const kernels::Pool3dProblem& p, T* x, int64_t n, int64_t oz, i
         tap[k++] = x + (n * p.in[0] + oz * p.kernel[0] + kz) * plane + (oy * p.kernel[1] + ky) * line + kx * p.C;
 }
 
-inline void max_pool3d_forward_rows(const kernels::Pool3dProblem& p, const float* x, float* y, const PoolAct& act = {}) {
+inline void max_pool3d_forward_rows(const kernels::Pool3dProblem& p, const float* x, float* y, const RawAct& act = {}) {
   auto* run = by_isa(scalar::flat::pool_rows, avx2::flat::pool_rows, avx512::flat::pool_rows);
   const int64_t length = p.out[2] * p.C;
   const int taps = int(p.kernel[0] * p.kernel[1] * p.kernel[2]);
@@ -57,7 +50,7 @@ inline void max_pool3d_forward_rows(const kernels::Pool3dProblem& p, const float
 /// Writes dx once: what the windows cover, and zeros behind the last window of every axis. Of raw values it may add to dx
 /// instead.
 inline void max_pool3d_backward_rows(const kernels::Pool3dProblem& p, const float* x, const float* dy, float* dx,
-                                     const PoolAct& act = {}, bool add = false) {
+                                     const RawAct& act = {}, bool add = false) {
   auto* run = by_isa(scalar::flat::pool_rows_backward, avx2::flat::pool_rows_backward, avx512::flat::pool_rows_backward);
   const int64_t line = p.in[2] * p.C, plane = p.in[1] * line, length = p.out[2] * p.C, covered = p.kernel[2] * length;
   const int taps = int(p.kernel[0] * p.kernel[1] * p.kernel[2]);

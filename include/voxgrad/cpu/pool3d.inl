@@ -18,7 +18,7 @@ struct PoolOne {
 
 /// The finished value of channels c.. at `p`.
 template <class Kind, bool raw>
-[[gnu::always_inline]] inline void pool_load(const float* p, int64_t c, const PoolAct& act, typename Kind::Value& v) {
+[[gnu::always_inline]] inline void pool_load(const float* p, int64_t c, const RawAct& act, typename Kind::Value& v) {
   typedef typename Kind::Memory M;
   v = *reinterpret_cast<const M*>(p);
   if constexpr (raw) {
@@ -32,7 +32,7 @@ template <class Kind, bool raw>
 /// floats apart. A voxel replaces the maximum so far where it is larger, or NaN as in PyTorch. `fixed`: the number of
 /// taps where the compiler shall know it, else 0.
 template <class Kind, int width, int fixed, bool raw>
-void pool_row(int64_t oW, int64_t C, int64_t step, int count, const PoolAct& act, const float* const* tap, float* y) {
+void pool_row(int64_t oW, int64_t C, int64_t step, int count, const RawAct& act, const float* const* tap, float* y) {
   typedef typename Kind::Value V;
   typedef typename Kind::Memory M;
   const int taps = fixed > 0 ? fixed : count;
@@ -52,7 +52,7 @@ void pool_row(int64_t oW, int64_t C, int64_t step, int count, const PoolAct& act
 
 /// Writes all voxels of dx under the row's windows: dy where the maximum is, 0 elsewhere. Raw: adds instead where `add`.
 template <class Kind, int width, int fixed, bool raw>
-void pool_row_backward(int64_t oW, int64_t C, int64_t step, int count, const PoolAct& act, bool add, const float* const* tap,
+void pool_row_backward(int64_t oW, int64_t C, int64_t step, int count, const RawAct& act, bool add, const float* const* tap,
                        const float* dy, float* const* dtap) {
   typedef typename Kind::Value V;
   typedef typename Kind::Memory M;
@@ -83,25 +83,25 @@ void pool_row_backward(int64_t oW, int64_t C, int64_t step, int count, const Poo
 }
 
 template <int fixed, bool raw>
-void pool_rows_of(int64_t oW, int64_t C, int64_t step, int taps, const PoolAct& act, const float* const* tap, float* y) {
+void pool_rows_of(int64_t oW, int64_t C, int64_t step, int taps, const RawAct& act, const float* const* tap, float* y) {
   if (C % 8 == 0) pool_row<PoolVector, pool_width, fixed, raw>(oW, C, step, taps, act, tap, y);
   else pool_row<PoolOne, 1, fixed, raw>(oW, C, step, taps, act, tap, y);
 }
 template <int fixed, bool raw>
-void pool_rows_backward_of(int64_t oW, int64_t C, int64_t step, int taps, const PoolAct& act, bool add,
+void pool_rows_backward_of(int64_t oW, int64_t C, int64_t step, int taps, const RawAct& act, bool add,
                            const float* const* tap, const float* dy, float* const* dtap) {
   if (C % 8 == 0) pool_row_backward<PoolVector, pool_width, fixed, raw>(oW, C, step, taps, act, add, tap, dy, dtap);
   else pool_row_backward<PoolOne, 1, fixed, raw>(oW, C, step, taps, act, add, tap, dy, dtap);
 }
 
-inline void pool_rows(int64_t oW, int64_t C, int64_t step, int taps, const PoolAct& act, const float* const* tap, float* y) {
+inline void pool_rows(int64_t oW, int64_t C, int64_t step, int taps, const RawAct& act, const float* const* tap, float* y) {
   const auto run = act.centre    ? taps == 8 ? pool_rows_of<8, true> : taps == 4 ? pool_rows_of<4, true> : pool_rows_of<0, true>
                    : taps == 8 ? pool_rows_of<8, false>
                    : taps == 4 ? pool_rows_of<4, false>
                                : pool_rows_of<0, false>;
   run(oW, C, step, taps, act, tap, y);
 }
-inline void pool_rows_backward(int64_t oW, int64_t C, int64_t step, int taps, const PoolAct& act, bool add,
+inline void pool_rows_backward(int64_t oW, int64_t C, int64_t step, int taps, const RawAct& act, bool add,
                                const float* const* tap, const float* dy, float* const* dtap) {
   const auto run = act.centre  ? taps == 8   ? pool_rows_backward_of<8, true>
                                  : taps == 4 ? pool_rows_backward_of<4, true>

@@ -5,6 +5,7 @@
 #include <memory>
 #include <utility>
 
+#include "voxgrad/models/option_range.hpp"
 #include "voxgrad/nn/layers.hpp"
 #include "voxgrad/ops/concat.hpp"
 #include "voxgrad/ops/pointwise.hpp"
@@ -161,9 +162,7 @@ class StarDist3d : public nn::Module {
   }
 
   static const StarDist3dOptions& checked(const StarDist3dOptions& o) {
-    const auto within = [](const char* key, int64_t v, int64_t low, int64_t high) {
-      check<UsageError>(v >= low && v <= high, "stardist3d: ", key, " is ", v, " (expected ", low, " to ", high, ")");
-    };
+    const auto within = option_range("stardist3d");
     within("n_channel_in", o.n_channel_in, 1, 4096);
     within("n_rays", o.n_rays, 4, 4096);
     within("unet_n_depth", o.unet_n_depth, 0, 8);

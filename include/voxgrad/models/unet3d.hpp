@@ -5,6 +5,7 @@
 #include <memory>
 #include <utility>
 
+#include "voxgrad/models/option_range.hpp"
 #include "voxgrad/nn/layers.hpp"
 #include "voxgrad/ops/concat.hpp"
 #include "voxgrad/ops/pool3d.hpp"
@@ -140,9 +141,7 @@ class UNet3d : public nn::Module {
 
  private:
   static const UNet3dOptions& checked(const UNet3dOptions& o) {
-    const auto within = [](const char* key, int64_t v, int64_t low, int64_t high) {
-      check<UsageError>(v >= low && v <= high, "unet3d: ", key, " is ", v, " (expected ", low, " to ", high, ")");
-    };
+    const auto within = option_range("unet3d");
     within("in_channels", o.in_channels, 1, 4096);
     within("out_channels", o.out_channels, 1, 4096);
     within("layers", o.layers, 1, 8);

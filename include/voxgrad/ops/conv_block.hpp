@@ -91,6 +91,7 @@ struct ConvBlockOptions {
 /// Tensors of a batch norm over C channels: gamma and beta [C], running statistics [C]. All undefined: no norm.
 struct ConvBlockNorm {
   Tensor gamma, beta, running_mean, running_var;
+  bool given() const { return gamma.defined() || beta.defined(); }
 };
 
 /// The gradient side of a pending norm, as kernels take it; sums are written into the norm's own arrays.
@@ -108,137 +109,177 @@ inline kernels::PendingGradient pending_gradient(const char* op, const Tensor& r
   return g;
 }
 
+/// The backward pass of conv_block. Its inputs are the sources, weight, then bias, gamma and beta as far as they are there.
+class ConvBlockBackward {
+ public:
+  ConvBlockBackward(const kernels::FusedConvProblem& problem, double flop, std::vector<SavedActivation> sources,
+                    const Tensor& weight, bool has_bias, const Tensor& z, std::shared_ptr<PendingNorm> pending)
+      : p_(problem), flop_(flop), sources_(std::move(sources)), weight_(weight), z_(z), pending_(std::move(pending)),
+        has_bias_(has_bias) {}
+
+  void operator()(const Tensor& dy, Grads& grads) {
+    std::vector<Activation> sources;
+    for (size_t i = 0; i < sources_.size(); ++i) {
+      sources.push_back(sources_[i].get(op));
+      p_.source[i] = sources[i].kernel_view();
+    }
+    Tensor dz = dy.unique() || !pending_ ? dy : dy.clone();  // memory of nobody else becomes dz in place
+    kernels::PendingGradient own{};
+    if (pending_) own = pending_gradient(op, z_.get(op), *pending_);
+    if (normalises()) norm_gradients(own, dy, grads);
+    weight_gradients(own, dz, grads);
+    source_gradients(sources, dz, grads);
+  }
+
+  static constexpr const char* op = "conv_block";
+
+ private:
+  bool normalises() const { return pending_ && pending_->norm; }
+  size_t weight_at() const { return sources_.size(); }
+  size_t bias_at() const { return weight_at() + 1; }
+  size_t gamma_at() const { return bias_at() + (has_bias_ ? 1 : 0); }
+
+  /// The sums over da, unless a consumer already took those of this very gradient, and with them dgamma and dbeta.
+  void norm_gradients(const kernels::PendingGradient& own, const Tensor& dy, Grads& grads) {
+    if (std::exchange(pending_->summed, ~uint64_t(0)) != dy.version()) {
+      TraceScope trace(op, "backward_sums", dy.shape(), dy.shape());
+      kernels::fused_conv.at(dy.device()).sums(dy.dtype(), own, dy.raw());
+    }
+    const auto set = [&](size_t i, const std::vector<double>& values) {
+      if (grads.wanted(i)) grads.set(i, Tensor::from(values, Shape{p_.conv.Co}).to(dy.dtype()));
+    };
+    set(gamma_at(), pending_->dot);
+    set(gamma_at() + 1, pending_->sum);
+  }
+
+  /// Makes dz of da in place, and the gradients of weight and bias.
+  void weight_gradients(const kernels::PendingGradient& own, Tensor& dz, Grads& grads) {
+    const bool weight_wanted = grads.wanted(weight_at()), bias_wanted = has_bias_ && grads.wanted(bias_at());
+    const bool bias_is_idle = normalises() && pending_->batch;  // a constant that the mean takes away again
+    Tensor dw, db;
+    if (weight_wanted || bias_wanted) dw = empty_like(weight_.get(op));
+    if (bias_wanted)
+      db = bias_is_idle ? Tensor::zeros({p_.conv.Co}, dz.dtype()) : Tensor(Shape{p_.conv.Co}, dz.dtype(), dz.device());
+    if (dw.defined() || pending_) {
+      TraceScope trace(op, "backward_weight", weight_.get(op).shape(), dz.shape(), dw.defined() ? flop_ : 0);
+      kernels::fused_conv.at(dz.device())
+          .backward_weight(p_, pending_ ? &own : nullptr, dz.raw(), dw.defined() ? dw.raw() : nullptr,
+                           bias_wanted && !bias_is_idle ? db.raw() : nullptr);
+      if (pending_) dz.touch();
+    }
+    if (weight_wanted) grads.set(weight_at(), dw);
+    if (bias_wanted) grads.set(bias_at(), db);
+  }
+
+  /// Gradients of the sources' finished values; of a normed source that nobody else reads, its sums as well.
+  void source_gradients(const std::vector<Activation>& sources, const Tensor& dz, Grads& grads) {
+    Tensor da[2];
+    void* to[2] = {};
+    kernels::PendingGradient below[2];
+    const kernels::PendingGradient* sums[2] = {};
+    for (size_t i = 0; i < sources.size(); ++i) {
+      if (!grads.wanted(i)) continue;
+      da[i] = Tensor(sources[i].shape(), dz.dtype(), dz.device());
+      to[i] = da[i].raw();
+      PendingNorm* const norm = sources_[i].pending.get();
+      if (!norm || !norm->norm || norm->consumers != 1) continue;
+      below[i] = pending_gradient(op, sources[i].raw(), *norm);
+      sums[i] = &below[i];
+    }
+    if (!to[0] && !to[1]) return;
+    const Tensor& weight = weight_.get(op);
+    TraceScope trace(op, "backward_data", dz.shape(), weight.shape(), flop_);
+    kernels::fused_conv.at(dz.device()).backward_data(p_, dz.raw(), weight.raw(), to, sums);
+    for (size_t i = 0; i < sources.size(); ++i) {
+      if (sums[i]) sources_[i].pending->summed = da[i].version();
+      if (to[i]) grads.set(i, da[i]);
+    }
+  }
+
+  kernels::FusedConvProblem p_;
+  double flop_;
+  std::vector<SavedActivation> sources_;
+  Saved weight_, z_;
+  std::shared_ptr<PendingNorm> pending_;
+  bool has_bias_;
+};
+
+/// The shape of the sources side by side; a ShapeError when they do not fit.
+inline Shape joined_shape(const char* op, const std::vector<Activation>& sources) {
+  check<ShapeError>(!sources.empty() && sources.size() <= 2, op, ": takes one or two sources, got ", sources.size());
+  Shape joined = sources[0].shape();
+  if (sources.size() == 1) return joined;
+  Shape other = sources[1].shape();
+  check<ShapeError>(other.rank() == 5 && joined.rank() == 5 && sources[0].dtype() == sources[1].dtype(), op, ": sources ",
+                    joined, " and ", other, " must be [N,D,H,W,C] of one dtype");
+  const int64_t channels = other[4];
+  other.set(4, joined[4]);
+  check<ShapeError>(other == joined, op, ": sources ", joined, " and ", sources[1].shape(),
+                    " differ in more than channels");
+  joined.set(4, joined[4] + channels);
+  return joined;
+}
+
+/// conv_block of plain ops, for devices without its kernels.
+inline Activation composed_block(const std::vector<Activation>& sources, const Tensor& weight, const Tensor& bias,
+                                 const ConvBlockNorm& norm, const ConvBlockOptions& options) {
+  std::vector<Tensor> parts;
+  for (const Activation& a : sources) parts.push_back(a.value());
+  const Tensor y = conv3d(parts.size() == 1 ? parts[0] : concat(parts), weight, bias, options.conv);
+  if (norm.given()) return batch_norm(y, norm.gamma, norm.beta, norm.running_mean, norm.running_var, options.norm);
+  return options.norm.slope == 1 ? y : leaky_relu(y, options.norm.slope);
+}
+
 /// act(batch_norm(conv3d(sources joined along the channels))). Sources [N,D,H,W,Ci_i], at most two; weight
 /// [kD,kH,kW,sum of Ci_i,Co]; bias [Co] or undefined. Equal to the composition of the plain ops but for rounding; its
 /// running statistics are updated alike. Before a batch norm over batch statistics the bias has the gradient 0, exactly.
-inline Activation conv_block(std::vector<Activation> sources, const Tensor& weight, const Tensor& bias, const ConvBlockNorm& norm,
-                             const ConvBlockOptions& options = {}) {
-  static constexpr const char* op = "conv_block";
-  check<ShapeError>(!sources.empty() && sources.size() <= 2, op, ": takes one or two sources, got ", sources.size());
-  Shape joined = sources[0].shape();
-  if (sources.size() == 2) {
-    Shape other = sources[1].shape();
-    check<ShapeError>(other.rank() == 5 && joined.rank() == 5 && sources[0].dtype() == sources[1].dtype(), op,
-                      ": sources ", joined, " and ", other, " must be [N,D,H,W,C] of one dtype");
-    const int64_t channels = other[4];
-    other.set(4, joined[4]);
-    check<ShapeError>(other == joined, op, ": sources ", joined, " and ", sources[1].shape(), " differ in more than channels");
-    joined.set(4, joined[4] + channels);
-  }
+inline Activation conv_block(const std::vector<Activation>& sources, const Tensor& weight, const Tensor& bias,
+                             const ConvBlockNorm& norm, const ConvBlockOptions& options = {}) {
+  static constexpr const char* op = ConvBlockBackward::op;
+  const Shape joined = joined_shape(op, sources);
   const DType dtype = sources[0].dtype();
-  const bool normed = norm.gamma.defined() || norm.beta.defined();
-
-  if (!kernels::fused_conv.filled(sources[0].device().kind)) {  // the composition
-    std::vector<Tensor> parts;
-    for (const Activation& a : sources) parts.push_back(a.value());
-    Tensor y = conv3d(parts.size() == 1 ? parts[0] : concat(parts), weight, bias, options.conv);
-    if (normed) return batch_norm(y, norm.gamma, norm.beta, norm.running_mean, norm.running_var, options.norm);
-    return options.norm.slope == 1 ? y : leaky_relu(y, options.norm.slope);
-  }
+  const Device device = sources[0].device();
+  if (!kernels::fused_conv.filled(device.kind)) return composed_block(sources, weight, bias, norm, options);
 
   kernels::FusedConvProblem p{conv3d_problem(op, joined, dtype, weight, bias, options.conv), int(sources.size()), {}};
   for (size_t i = 0; i < sources.size(); ++i) p.source[i] = sources[i].kernel_view();
-  Tensor z(Shape{p.conv.N, p.conv.out[0], p.conv.out[1], p.conv.out[2], p.conv.Co}, dtype, sources[0].device());
+  const Tensor z(Shape{p.conv.N, p.conv.out[0], p.conv.out[1], p.conv.out[2], p.conv.Co}, dtype, device);
   const int64_t rows = z.size() / p.conv.Co;
-  const bool batch = normed && check_batch_norm(op, z.shape(), dtype, norm.gamma, norm.beta, norm.running_mean, norm.running_var,
-                                                options.norm);
+  const bool normed = norm.given();
+  const bool batch = normed && check_batch_norm(op, z.shape(), dtype, norm.gamma, norm.beta, norm.running_mean,
+                                                norm.running_var, options.norm);
   const double flop = 2.0 * double(weight.size()) * double(rows);
   std::vector<double> mean(normed ? size_t(p.conv.Co) : 0), variance(mean.size());
   {
     TraceScope trace(op, "forward", joined, z.shape(), flop);
-    kernels::fused_conv.at(z.device())
-        .forward(p, weight.raw(), bias.defined() ? bias.raw() : nullptr, z.raw(), batch ? mean.data() : nullptr,
-                 batch ? variance.data() : nullptr);
+    kernels::fused_conv.at(device).forward(p, weight.raw(), bias.defined() ? bias.raw() : nullptr, z.raw(),
+                                           batch ? mean.data() : nullptr, batch ? variance.data() : nullptr);
   }
   std::shared_ptr<PendingNorm> pending;
   if (normed || options.norm.slope != 1) {
     pending = std::make_shared<PendingNorm>();
     pending->slope = options.norm.slope;
     pending->norm = normed, pending->batch = batch;
-    if (normed) {
-      pending->numbers = norm_numbers(rows, batch, std::move(mean), std::move(variance), norm.gamma, norm.beta,
-                                      norm.running_mean, norm.running_var, options.norm);
-      pending->gamma = Saved(norm.gamma), pending->beta = Saved(norm.beta);
-    }
+  }
+  if (normed) {
+    pending->numbers = norm_numbers(rows, batch, std::move(mean), std::move(variance), norm.gamma, norm.beta,
+                                    norm.running_mean, norm.running_var, options.norm);
+    pending->gamma = Saved(norm.gamma), pending->beta = Saved(norm.beta);
   }
 
-  std::vector<Tensor> inputs;  // the sources, weight, then bias, gamma and beta as far as they are there
+  std::vector<Tensor> inputs;
   for (const Activation& a : sources) inputs.push_back(a.raw());
   inputs.push_back(weight);
   if (bias.defined()) inputs.push_back(bias);
   if (normed) inputs.push_back(norm.gamma), inputs.push_back(norm.beta);
-  if (!recording(inputs)) return pending ? Activation(z, pending) : Activation(z);
+  if (!recording(inputs)) return {z, pending};
 
   std::vector<SavedActivation> saved;
   for (const Activation& a : sources) {
     a.count_consumer();
     saved.emplace_back(a);
   }
-  Tensor y = record(op, z, inputs,
-         [p, flop, pending, has_bias = bias.defined(), saved = std::move(saved), w = Saved(weight),
-          z = Saved(z)](const Tensor& dy, Grads& grads) mutable {
-           const auto& table = kernels::fused_conv.at(dy.device());
-           const size_t n = saved.size(), bias_at = n + 1, norm_at = bias_at + (has_bias ? 1 : 0);
-           const bool normalises = pending && pending->norm;
-           const Tensor& wv = w.get(op);
-           std::vector<Activation> source;
-           for (size_t i = 0; i < n; ++i) {
-             source.push_back(saved[i].get(op));
-             p.source[i] = source[i].kernel_view();
-           }
-           Tensor dz = dy.unique() || !pending ? dy : dy.clone();
-           kernels::PendingGradient own{};
-           if (pending) {
-             own = pending_gradient(op, z.get(op), *pending);
-             if (normalises) {
-               if (std::exchange(pending->summed, ~uint64_t(0)) != dy.version()) {
-                 TraceScope trace(op, "backward_sums", dy.shape(), dy.shape());
-                 table.sums(dy.dtype(), own, dy.raw());
-               }
-               const auto per_channel = [&](const std::vector<double>& values) {
-                 return Tensor::from(values, Shape{p.conv.Co}).to(dy.dtype());
-               };
-               if (grads.wanted(norm_at)) grads.set(norm_at, per_channel(pending->dot));
-               if (grads.wanted(norm_at + 1)) grads.set(norm_at + 1, per_channel(pending->sum));
-             }
-           }
-           const bool weight_wanted = grads.wanted(n), bias_wanted = has_bias && grads.wanted(bias_at);
-           const bool bias_is_idle = normalises && pending->batch;  // a constant that the mean takes away again
-           Tensor dw, db;
-           if (weight_wanted || bias_wanted) dw = empty_like(wv);
-           if (bias_wanted) db = bias_is_idle ? Tensor::zeros({p.conv.Co}, dy.dtype()) : Tensor(Shape{p.conv.Co}, dy.dtype(), dy.device());
-           if (dw.defined() || pending) {
-             TraceScope trace(op, "backward_weight", wv.shape(), dy.shape(), dw.defined() ? flop : 0);
-             table.backward_weight(p, pending ? &own : nullptr, dz.raw(), dw.defined() ? dw.raw() : nullptr,
-                                   bias_wanted && !bias_is_idle ? db.raw() : nullptr);
-             if (pending) dz.touch();
-           }
-           if (weight_wanted) grads.set(n, dw);
-           if (bias_wanted) grads.set(bias_at, db);
-
-           Tensor da[2];
-           void* to[2] = {};
-           kernels::PendingGradient summed[2];
-           const kernels::PendingGradient* sums[2] = {};
-           for (size_t i = 0; i < n; ++i) {
-             if (!grads.wanted(i)) continue;
-             da[i] = Tensor(source[i].shape(), dy.dtype(), dy.device());
-             to[i] = da[i].raw();
-             PendingNorm* const below = saved[i].pending.get();
-             if (below && below->norm && below->consumers == 1) {
-               summed[i] = pending_gradient(op, source[i].raw(), *below);
-               sums[i] = &summed[i];
-             }
-           }
-           if (!to[0] && !to[1]) return;
-           TraceScope trace(op, "backward_data", dy.shape(), wv.shape(), flop);
-           table.backward_data(p, dz.raw(), wv.raw(), to, sums);
-           for (size_t i = 0; i < n; ++i) {
-             if (sums[i]) saved[i].pending->summed = da[i].version();
-             if (to[i]) grads.set(i, da[i]);
-           }
-         });
-  return pending ? Activation(y, pending) : Activation(y);
+  return {record(op, z, inputs, ConvBlockBackward(p, flop, std::move(saved), weight, bias.defined(), z, pending)), pending};
 }
 
 /// conv3d of a tensor that may be unfinished; the result is an ordinary tensor.

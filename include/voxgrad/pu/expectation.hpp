@@ -37,6 +37,15 @@ inline Objective ge_kl(double prior_u, double slack = 10, const ObjectiveOptions
   }, how);
 }
 
+/// classifier + slack penalty for a model of the number of positives with mean mu and variance var, all noted.
+inline Step penalised(Stats& s, const Value& classifier, double slack, const Value& penalty, const Value& mu, const Value& var) {
+  s.note("classifier", classifier);
+  s.note("penalty", penalty);
+  s.note("mu", mu);
+  s.note("var", var);
+  return Step(classifier + slack * penalty);
+}
+
 /// <softplus(-z)>_P + slack times the cross-entropy of the number of positives in U, m = sum s with variance v = sum s (1 - s), against a
 /// binomial of n voxels and prior_u, as Gaussians: ((m - n prior_u)^2 + v) / (2 S) + log(2 pi S) / 2, S = spread n prior_u (1 - prior_u).
 /// spread >= 1 because voxels are copies of each other: voxels per event is a fair value, 1 the published model. per_voxel divides the
@@ -55,11 +64,7 @@ inline Objective ge_gaussian(double prior_u, double slack = 1, double spread = 1
       penalty = (miss * miss + v) * (1 / (2 * width)) + 0.5 * std::log(6.283185307179586 * width);
       if (per_voxel) penalty = penalty * (1 / n);
     }
-    s.note("classifier", classifier);
-    s.note("penalty", penalty);
-    s.note("mu", m);
-    s.note("var", v);
-    return Step(classifier + slack * penalty);
+    return penalised(s, classifier, slack, penalty, m, v);
   }, how);
 }
 
@@ -85,11 +90,7 @@ inline Objective ge_binomial(double prior_u, double slack = 1, const ObjectiveOp
       if (k < n) log_bin += std::log(double(n - k)) - std::log(double(k + 1)) + std::log(prior_u) - std::log1p(-prior_u);
     }
     const Value penalty = n > 0 ? -weighted / sum : Value(0);
-    s.note("classifier", classifier);
-    s.note("penalty", penalty);
-    s.note("mu", m);
-    s.note("var", v);
-    return Step(classifier + slack * penalty);
+    return penalised(s, classifier, slack, penalty, m, v);
   }, how);
 }
 
