@@ -1,0 +1,32 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Geometry of StarDist-3D as the Python package computes it, on small synthetic inputs: make.py, beside the files it writes.
+
+Made with stardist 0.9.2, NumPy 2.4.6, SciPy 1.17.1 (pip install stardist)."""
+import os
+
+import numpy as np
+from stardist import rays3d
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+
+
+def save(name, array):
+    array = np.ascontiguousarray(array)
+    kind = "<f8" if array.dtype == np.float64 else "<f4" if array.dtype == np.float32 else "<i8"
+    np.save(os.path.join(HERE, name + ".npy"), array.astype(kind))
+
+
+def rays():
+    kinds = {"spiral20": rays3d.Rays_GoldenSpiral(20), "spiral96": rays3d.Rays_GoldenSpiral(96, anisotropy=(1.7, 1.08, 1.0)),
+             "cartesian": rays3d.Rays_Cartesian(6, 4), "octo": rays3d.Rays_Octo(2), "tetra": rays3d.Rays_Tetra(3)}
+    for name, made in kinds.items():
+        save(f"rays_{name}_vertices", made.vertices.astype(np.float32))
+        save(f"rays_{name}_faces", made.faces)
+    dist = np.random.RandomState(1).uniform(2, 9, 20).astype(np.float32)
+    save("rays_spiral20_dist", dist)
+    save("rays_spiral20_volume", np.atleast_1d(kinds["spiral20"].volume(dist)).astype(np.float64))
+    save("rays_spiral20_surface", np.atleast_1d(kinds["spiral20"].surface(dist)).astype(np.float64))
+
+
+if __name__ == "__main__":
+    rays()
