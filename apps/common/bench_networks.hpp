@@ -96,7 +96,7 @@ inline BenchNetwork bench_unet3d(const models::UNet3dOptions& o, int64_t batch, 
   BenchNetwork b{std::move(net), work_of(o, crop), [&unet, x] { return unet(x); }, {}};
   if (training) {
     const Tensor target = random_uniform({batch, crop[0], crop[1], crop[2], o.out_channels}, random);
-    b.loss = [&unet, x, target] { return mse_loss(unet(x), target); };
+    b.loss = [&unet, x, target] { return unet.loss<kernels::MseWithLogits>(x, target); };
   }
   return b;
 }

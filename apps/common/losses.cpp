@@ -39,7 +39,7 @@ std::vector<std::string> loss_names() {
 LossFunction make_loss(const TrainingConfig& config) {
   const std::string& name = config.loss;
   if (name == "mse")
-    return [](const Tensor& z, const Tensor& t, const std::vector<bool>&) { return LossOutcome{mse_loss(sigmoid(z), t)}; };
+    return [](const Tensor& z, const Tensor& t, const std::vector<bool>&) { return LossOutcome{mse_with_logits_loss(z, t)}; };
   if (name == "bce")
     return [](const Tensor& z, const Tensor& t, const std::vector<bool>&) { return LossOutcome{bce_with_logits_loss(z, t)}; };
   const auto risk = pu::risks().find(name);
@@ -58,6 +58,20 @@ LossFunction make_loss(const TrainingConfig& config) {
     out.terms.push_back({"corrected", r.corrected() ? 1.0 : 0.0});
     for (const pu::Noted& n : r.outcomes.front().notes) out.terms.push_back({n.name, n.value});
     return out;
+  };
+}
+
+NetworkLoss make_network_loss(const TrainingConfig& config) {
+  if (config.loss == "mse")
+    return [](models::UNet3d& net, const Tensor& x, const Tensor& t, const std::vector<bool>&) {
+      return LossOutcome{net.loss<kernels::MseWithLogits>(x, t)};
+    };
+  if (config.loss == "bce")
+    return [](models::UNet3d& net, const Tensor& x, const Tensor& t, const std::vector<bool>&) {
+      return LossOutcome{net.loss<kernels::BceWithLogits>(x, t)};
+    };
+  return [loss = make_loss(config)](models::UNet3d& net, const Tensor& x, const Tensor& t, const std::vector<bool>& centred) {
+    return loss(net.logits(x), t, centred);
   };
 }
 

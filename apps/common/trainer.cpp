@@ -70,7 +70,7 @@ std::unique_ptr<optim::Optimizer> make_optimizer(const OptimizerConfig& c, nn::M
 Trainer::Trainer(const TrainConfig& config, models::UNet3d& net, std::shared_ptr<const data::CropSource> train,
                  std::shared_ptr<const data::CropSource> valid, const ModelFolder& folder, Session& session)
     : config_(config), net_(net), train_(std::move(train)), valid_(std::move(valid)), folder_(folder), session_(session),
-      loss_(make_loss(config.training)), optimizer_(make_optimizer(config.training.optimizer, net)),
+      loss_(make_network_loss(config.training)), optimizer_(make_optimizer(config.training.optimizer, net)),
       best_(infinity), plateau_best_(infinity), plateau_rate_(config.training.optimizer.lr), config_hash_(identity(config)) {
   loader_ = std::make_unique<data::Loader>(train_, loader_options(true));
 }
@@ -154,7 +154,7 @@ double Trainer::train_step() {
 LossOutcome Trainer::loss_of(const data::Batch& batch, const data::CropSource& source) const {
   std::vector<bool> centred;
   for (int64_t i : batch.indices) centred.push_back(source.centred(i));
-  return loss_(net_.logits(tensor_of(batch.input, batch)), tensor_of(batch.target, batch), centred);
+  return loss_(net_, tensor_of(batch.input, batch), tensor_of(batch.target, batch), centred);
 }
 
 /// The numbers of a risk, next to train.csv.

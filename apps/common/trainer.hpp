@@ -55,7 +55,7 @@ class Trainer {
   std::shared_ptr<const data::CropSource> train_, valid_;
   ModelFolder folder_;
   Session& session_;
-  LossFunction loss_;
+  NetworkLoss loss_;
   std::unique_ptr<optim::Optimizer> optimizer_;
   std::unique_ptr<data::Loader> loader_;
   data::Batch batch_;

@@ -71,6 +71,30 @@ TEST_CASE("losses: a risk takes its options from the configuration") {
   }
 }
 
+TEST_CASE("losses: of a network they are those of its logits, also where head and loss are one op") {
+  models::UNet3dOptions o;
+  o.layers = 1;
+  models::UNet3d net(o, Random(1));
+  net.eval();
+  NoGrad off;
+  Random random(2);
+  const Tensor x = random_normal({2, 4, 4, 6, 1}, random);
+  Tensor t = Tensor::zeros(x.shape());
+  for (size_t i = 0; i < size_t(t.size()); i += 7) t.mutable_span<float>()[i] = 1;
+  for (const std::string& name : loss_names()) {
+    INFO(name);
+    TrainingConfig any;
+    any.loss = name;
+    any.pu.prior = 0.2;
+    const LossOutcome got = make_network_loss(any)(net, x, t, {false, true}), want = make_loss(any)(net.logits(x), t, {false, true});
+    CHECK(got.loss.item() == Approx(want.loss.item()).epsilon(1e-5));
+    CHECK(got.terms.size() == want.terms.size());
+  }
+  TrainingConfig wrong;
+  wrong.loss = "mae";
+  CHECK(message_of<UsageError>([&] { make_network_loss(wrong); }).rfind("loss 'mae' is not one of mse, bce,", 0) == 0);
+}
+
 TEST_CASE("losses: crops cut around events add positives, random crops are everything") {
   const Tensor z = Tensor::from<float>({1, -1, 2, -2}, {2, 2}), t = Tensor::from<float>({1, 0, 1, 0}, {2, 2});
   TrainingConfig c;

@@ -110,6 +110,7 @@ case("crop_volume", "a[:, 1:3, 0:2, 2:5, :]", ((2, 4, 3, 5, 3),))
 
 # ---- losses
 case("mse_loss", "F.mse_loss(a, b)", ((4, 5),), ((4, 5),), constant="b")
+case("mse_with_logits_loss", "F.mse_loss(torch.sigmoid(a), b)", ((4, 5), -4, 4), ((4, 5), 0, 1), constant="b")
 case("bce_loss", "F.binary_cross_entropy(a, b)", ((4, 5), 0.02, 0.98), ((4, 5), 0, 1), constant="b")
 case("bce_with_logits_loss", "F.binary_cross_entropy_with_logits(a, b)", ((4, 5), -4, 4), ((4, 5), 0, 1), constant="b")
 case("bce_with_logits_loss_wide", "F.binary_cross_entropy_with_logits(a, b)", ((4, 5), -900, 900), ((4, 5), 0, 1), constant="b")
@@ -220,6 +221,19 @@ forked("conv_block_forked", (1, 4, 5, 6, 2), 3, 2)
 forked("conv_block_forked_rows", (1, 2, 3, 8, 1), 8, 8)
 case("conv_block_relus", "conv(torch.cat([F.relu(conv(a, b, c, padding=1)), a], -1), d, e, padding=1)", (V,),
      weight(3, 3, 3, 2, 3), ((3,),), weight(3, 3, 3, 5, 2), ((2,),))
+
+
+# ---- a head with its loss on a block
+def head(name, line, x, mid, out):
+    case(name, line, (x,), weight(3, 3, 3, x[4], mid), gamma(mid), beta(mid), weight(1, 1, 1, mid, out), ((out,),),
+         ((*x[:4], out), 0, 1), constant="g")
+
+
+head("head_loss_mse", "F.mse_loss(torch.sigmoid(conv(block(a, b, c, d, 0.2), e, f)), g)", (1, 2, 3, 9, 1), 8, 1)
+head("head_loss_bce", "F.binary_cross_entropy_with_logits(conv(block(a, b, c, d, 0), e, f), g)", (2, 3, 2, 5, 2), 3, 2)
+head("head_loss_own", "F.smooth_l1_loss(conv(block(a, b, c, d, 0.2), e, f), g)", (1, 2, 3, 6, 1), 8, 3)
+case("head_loss_plain", "F.mse_loss(torch.sigmoid(conv(a, b, padding=1)), c)", ((1, 3, 4, 5, 2),), weight(3, 3, 3, 2, 1),
+     ((1, 3, 4, 5, 1), 0, 1), constant="c")
 
 
 def main():

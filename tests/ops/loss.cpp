@@ -17,6 +17,8 @@ const Shape S{4, 5};
 std::vector<OpCase> cases() {
   return {
       {"mse_loss", "F.mse_loss(a, b)", {{S}, {S}}, [](In x) { return mse_loss(x[0], x[1]); }, {}, {1}},
+      {"mse_with_logits_loss", "F.mse_loss(torch.sigmoid(a), b)", {{S, -4, 4}, {S, 0, 1}},
+       [](In x) { return mse_with_logits_loss(x[0], x[1]); }, {}, {1}},
       {"bce_loss", "F.binary_cross_entropy(a, b)", {{S, 0.02, 0.98}, {S, 0, 1}},
        [](In x) { return bce_loss(x[0], x[1]); }, {}, {1}},
       {"bce_with_logits_loss", "F.binary_cross_entropy_with_logits(a, b)", {{S, -4, 4}, {S, 0, 1}},

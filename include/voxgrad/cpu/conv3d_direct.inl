@@ -27,9 +27,6 @@ inline void zero_floats(float* to, int64_t n) {
   for (int64_t i = 0; i < n; ++i) to[i] = 0;
 }
 
-typedef float Oct __attribute__((vector_size(32)));
-typedef float OctMemory __attribute__((vector_size(32), aligned(4), may_alias));
-
 /// One row of 8 channels, `points` wide, from x (pitch Ci, `have` channels), or zeros when x is null; `act` is of
 /// these channels.
 inline void direct_copy_row(float* to, const float* x, int64_t Ci, int64_t have, int64_t points,

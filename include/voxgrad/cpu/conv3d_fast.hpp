@@ -288,13 +288,6 @@ inline void conv_planned_weight(const DirectPlan& p, const ConvInput& x, const f
                                          : conv_direct_weight(p, x, dy, dw, before);
 }
 
-/// True for a plain product of channels at every point.
-inline bool pointwise(const kernels::Conv3dProblem& p) {
-  for (int a = 0; a < 3; ++a)
-    if (p.kernel[a] != 1 || p.stride[a] != 1 || p.padding[a] != 0) return false;
-  return true;
-}
-
 inline void conv3d_forward_f32(const kernels::Conv3dProblem& p, const float* x, const float* w,
                                const float* bias, float* y) {
   if (direct_takes(p, false)) {

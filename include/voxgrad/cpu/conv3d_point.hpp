@@ -6,12 +6,20 @@
 #include <algorithm>
 
 #include "voxgrad/core/parallel.hpp"
+#include "voxgrad/kernels/conv3d.hpp"
 #include "voxgrad/simd/vec.hpp"
 
 #define VOXGRAD_INL "voxgrad/cpu/conv3d_point.inl"
 #include "voxgrad/simd/for_each_isa.hpp"
 
 namespace voxgrad::cpu {
+
+/// True for a plain product of channels at every point.
+inline bool pointwise(const kernels::Conv3dProblem& p) {
+  for (int a = 0; a < 3; ++a)
+    if (p.kernel[a] != 1 || p.stride[a] != 1 || p.padding[a] != 0) return false;
+  return true;
+}
 
 /// Enough channels to fill the panels on either side.
 inline bool conv_point_takes(int64_t Ci, int64_t Co) { return std::min(Ci, Co) >= 32; }

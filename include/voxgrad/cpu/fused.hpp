@@ -8,35 +8,13 @@
 
 #include "voxgrad/cpu/conv3d.hpp"
 #include "voxgrad/cpu/fused_ref.hpp"
-#include "voxgrad/cpu/norm.hpp"
+#include "voxgrad/cpu/head.hpp"
 #include "voxgrad/cpu/pool3d.hpp"
 
 #define VOXGRAD_INL "voxgrad/cpu/fused.inl"
 #include "voxgrad/simd/for_each_isa.hpp"
 
 namespace voxgrad::cpu {
-
-using kernels::FusedConvProblem;
-using kernels::Pending;
-using kernels::PendingGradient;
-
-/// A pending source as the kernels take it.
-class PendingFloats {
- public:
-  explicit PendingFloats(const Pending& p) : memory_(size_t(3 * p.C) * sizeof(float)) {
-    if (p.plain()) return;
-    float* const to = memory_.as<float>();
-    for (int64_t c = 0; c < p.C; ++c) {
-      const NormLine line = p.scale ? norm_line(p.scale[c], p.shift[c]) : NormLine{0, 1, 0};
-      to[c] = float(line.centre), to[p.C + c] = float(line.scale), to[2 * p.C + c] = float(line.offset);
-    }
-    act = {to, to + p.C, to + 2 * p.C, float(p.slope)};
-  }
-  RawAct act;
-
- private:
-  Workspace memory_;
-};
 
 /// A problem's sources as the convolution kernels read them.
 class FusedInput {
@@ -75,13 +53,6 @@ inline bool whole_blocks(const FusedConvProblem& p) {
 inline bool fused_takes(const FusedConvProblem& p, bool gradient) {
   return p.conv.dtype == DType::f32 && direct_takes(p.conv, gradient) && whole_blocks(p);
 }
-/// True for a 1x1x1 convolution of one source to at most 4 channels.
-inline bool head_takes(const FusedConvProblem& p) {
-  return p.conv.dtype == DType::f32 && pointwise(p.conv) && p.conv.Co <= 4 && p.sources == 1 && p.conv.Ci % 8 == 0 &&
-         !p.source[0].plain();
-}
-
-inline int64_t source_rows(const kernels::Conv3dProblem& p) { return p.N * p.in[0] * p.in[1] * p.in[2]; }
 
 // ---- finished sources in a buffer
 
@@ -162,35 +133,6 @@ inline void fused_forward_rings(const FusedConvProblem& p, const float* w, const
   if (mean) moments.finish(mean, variance);
 }
 
-/// The head's weights as [Co,Ci] and its bias, zeros where it has none.
-class HeadWeights {
- public:
-  HeadWeights(const kernels::Conv3dProblem& p, const float* weight, const float* shift)
-      : memory_(size_t((p.Ci + 1) * p.Co) * sizeof(float)), w(memory_.as<float>()), bias(w + p.Ci * p.Co) {
-    float* to = memory_.as<float>();
-    for (int64_t o = 0; o < p.Co; ++o)
-      for (int64_t c = 0; c < p.Ci; ++c) *to++ = weight[c * p.Co + o];
-    for (int64_t o = 0; o < p.Co; ++o) *to++ = shift ? shift[o] : 0.0f;
-  }
-
- private:
-  Workspace memory_;
-
- public:
-  const float *const w, *const bias;
-};
-
-inline constexpr int64_t head_chunk = 4096;  ///< points of a piece of the head's sums
-
-inline void head_forward(const FusedConvProblem& p, const float* w, const float* bias, float* y) {
-  const PendingFloats floats(p.source[0]);
-  const HeadWeights head(p.conv, w, bias);
-  auto* run = by_isa(scalar::fused::head_forward, avx2::fused::head_forward, avx512::fused::head_forward);
-  parallel_for(source_rows(p.conv), head_chunk, [&](int64_t begin, int64_t end) {
-    run(begin, end, p.conv.Ci, p.conv.Co, floats.act, static_cast<const float*>(p.source[0].x), head.w, head.bias, y);
-  });
-}
-
 template <class T>
 void fused_forward(const FusedConvProblem& p, const T* w, const T* bias, T* z, double* mean, double* variance) {
   if constexpr (std::is_same_v<T, float>) {
@@ -202,27 +144,6 @@ void fused_forward(const FusedConvProblem& p, const T* w, const T* bias, T* z, d
 }
 
 // ---- gradient of the weights
-
-inline void head_weight(const FusedConvProblem& p, const float* dy, float* dw, float* db) {
-  const PendingFloats floats(p.source[0]);
-  const int64_t rows = source_rows(p.conv), chunks = (rows + head_chunk - 1) / head_chunk;
-  const int64_t Ci = p.conv.Ci, Co = p.conv.Co, size = (Ci + 1) * Co;
-  const Workspace memory(size_t(chunks * size + 1) * sizeof(double));
-  double* const sums = memory.as<double>();
-  std::fill(sums, sums + chunks * size, 0.0);
-  auto* run = by_isa(scalar::fused::head_weight, avx2::fused::head_weight, avx512::fused::head_weight);
-  parallel_for(chunks, 1, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i)
-      run(i * head_chunk, std::min(rows, (i + 1) * head_chunk), Ci, Co, floats.act,
-          static_cast<const float*>(p.source[0].x), dy, sums + i * size, sums + i * size + Ci * Co);
-  });
-  for (int64_t j = 0; j < size; ++j) {
-    double total = 0;
-    for (int64_t i = 0; i < chunks; ++i) total += sums[i * size + j];
-    if (j < Ci * Co) dw[j % Ci * Co + j / Ci] = float(total);
-    else if (db) db[j - Ci * Co] = float(total);
-  }
-}
 
 /// dw of a large layer; dz of each slice is formed in place just before it is read.
 inline void fused_weight_rings(const FusedConvProblem& p, const PendingGradient* g, float* da, float* dw) {
@@ -254,7 +175,7 @@ void fused_backward_weight(const FusedConvProblem& p, const PendingGradient* g, 
       if (db) conv_bias(p.conv.N * p.conv.out[0] * p.conv.out[1] * p.conv.out[2], p.conv.Co, da, db);
       return;
     }
-    if (dw && head_takes(p) && !g) return head_weight(p, da, dw, db);
+    if (dw && head_takes(p) && !g) return head_backward(p, 1, da, nullptr, dw, db, nullptr, nullptr);
   }
   if (g) pending_gradient(*g, da);
   if (dw) conv3d_backward_weight(p.conv, FinishedInput<T>(p).data, da, dw, db);
@@ -307,27 +228,12 @@ inline void fused_data_rings(const FusedConvProblem& p, const float* dz, const f
   sums.finish();
 }
 
-inline void head_data(const FusedConvProblem& p, const float* dy, const float* w, float* da, const PendingGradient* const g[2]) {
-  const int64_t slices = p.conv.N * p.conv.in[0], rows = p.conv.in[1] * p.conv.in[2];
-  float* const arrays[2] = {da, nullptr};
-  const SourceSums sums(slices, g, arrays);
-  const HeadWeights head(p.conv, w, nullptr);
-  auto* run = by_isa(scalar::narrow_from_few, avx2::narrow_from_few, avx512::narrow_from_few);
-  parallel_for(slices, 1 + head_chunk / rows, [&](int64_t begin, int64_t end) {
-    for (int64_t s = begin; s < end; ++s) {
-      run(dy, head.w, nullptr, da, p.conv.Co, p.conv.Ci, s * rows, (s + 1) * rows);
-      sums.add(s);
-    }
-  });
-  sums.finish();
-}
-
 template <class T>
 void fused_backward_data(const FusedConvProblem& p, const T* dz, const T* w, T* const (&da)[2],
                          const PendingGradient* const g[2]) {
   if constexpr (std::is_same_v<T, float>) {
     if (fused_takes(p, true) && da[0] && (p.sources == 1 || da[1])) return fused_data_rings(p, dz, w, da, g);
-    if (head_takes(p)) return head_data(p, dz, w, da[0], g);
+    if (head_takes(p)) return head_backward(p, 1, dz, w, nullptr, nullptr, da[0], g[0]);
   }
   const int64_t rows = source_rows(p.conv);
   if (p.sources == 1) {

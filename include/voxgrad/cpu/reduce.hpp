@@ -3,8 +3,7 @@
 // CPU tables of sums and losses. Work is cut into blocks whose size depends on the shape alone and whose sums, in
 // double, are added in order: the thread count changes no bit.
 
-#include "voxgrad/core/parallel.hpp"
-#include "voxgrad/cpu/reduce_ref.hpp"
+#include "voxgrad/cpu/loss_loops.hpp"
 #include "voxgrad/cpu/vec.hpp"
 
 #define VOXGRAD_INL "voxgrad/cpu/reduce.inl"
@@ -155,41 +154,16 @@ inline void sum(const kernels::ReduceProblem& p, const void* x, void* y) {
   });
 }
 
-/// Sum of a loss over blocks of fixed size, the block sums added in order.
-template <class T>
-double loss_on_threads(double (*kernel)(int64_t, const T*, const T*), int64_t n, const void* p, const void* t) {
-  constexpr int64_t block = 8192;
-  const int64_t blocks = (n + block - 1) / block;
-  double* const partial = static_cast<double*>(scratch(0, size_t(blocks + 1) * sizeof(double)));
-  parallel_for(blocks, 2, [&](int64_t begin, int64_t end) {
-    for (int64_t b = begin; b < end; ++b)
-      partial[b] = kernel(n - b * block < block ? n - b * block : block, static_cast<const T*>(p) + b * block,
-                          static_cast<const T*>(t) + b * block);
-  });
-  double total = 0;
-  for (int64_t b = 0; b < blocks; ++b) total += partial[b];
-  return total;
-}
-
-template <class T>
-void loss_backward_on_threads(void (*kernel)(int64_t, T, const T*, const T*, T*), int64_t n, double scale, const void* p,
-                              const void* t, void* dp) {
-  parallel_for(n, flat_grain, [&](int64_t begin, int64_t end) {
-    kernel(end - begin, T(scale), static_cast<const T*>(p) + begin, static_cast<const T*>(t) + begin,
-           static_cast<T*>(dp) + begin);
-  });
-}
-
 template <class F>
 double loss_forward(DType dtype, int64_t n, const void* p, const void* t) {
-  if (dtype == DType::f64) return loss_on_threads<double>(loss_forward_ref<F, double>, n, p, t);
+  if (dtype == DType::f64) return loss_loops<F>.forward(dtype, n, p, t);
   return loss_on_threads<float>(
       by_isa(scalar::flat::loss_block<F>, avx2::flat::loss_block<F>, avx512::flat::loss_block<F>), n, p, t);
 }
 
 template <class F>
 void loss_backward(DType dtype, int64_t n, double scale, const void* p, const void* t, void* dp) {
-  if (dtype == DType::f64) return loss_backward_on_threads<double>(loss_backward_ref<F, double>, n, scale, p, t, dp);
+  if (dtype == DType::f64) return loss_loops<F>.backward(dtype, n, scale, p, t, dp);
   loss_backward_on_threads<float>(
       by_isa(scalar::flat::loss_backward<F>, avx2::flat::loss_backward<F>, avx512::flat::loss_backward<F>), n, scale, p,
       t, dp);

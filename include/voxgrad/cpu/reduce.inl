@@ -44,6 +44,14 @@ inline void sum_rows(int64_t rows, int64_t stride, int64_t width, const float* x
 
 [[gnu::always_inline]] inline Vec loss_value(kernels::Mse, Vec p, Vec t) { return (p - t) * (p - t); }
 [[gnu::always_inline]] inline Vec loss_slope(kernels::Mse, Vec p, Vec t) { return 2.f * (p - t); }
+[[gnu::always_inline]] inline Vec loss_value(kernels::MseWithLogits, Vec p, Vec t) {
+  const Vec d = sigmoid(p) - t;
+  return d * d;
+}
+[[gnu::always_inline]] inline Vec loss_slope(kernels::MseWithLogits, Vec p, Vec t) {
+  const Vec s = sigmoid(p);
+  return 2.f * (s - t) * (s * (1.f - s));
+}
 [[gnu::always_inline]] inline Vec loss_value(kernels::BceWithLogits, Vec p, Vec t) { return softplus(p) - p * t; }
 [[gnu::always_inline]] inline Vec loss_slope(kernels::BceWithLogits, Vec p, Vec t) { return sigmoid(p) - t; }
 [[gnu::always_inline]] inline Vec log_cut(Vec v) {

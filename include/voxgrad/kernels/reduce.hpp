@@ -24,6 +24,14 @@ struct Mse {
   template <class T> static constexpr T f(T p, T t) { return (p - t) * (p - t); }
   template <class T> static constexpr T df(T p, T t) { return T(2) * (p - t); }
 };
+struct MseWithLogits {  // p is a logit; (sigmoid(p) - t)^2
+  static constexpr const char* name = "mse_with_logits_loss";
+  template <class T> static T f(T p, T t) { return Mse::f(Sigmoid::f(p, Params{}), t); }
+  template <class T> static T df(T p, T t) {
+    const T s = Sigmoid::f(p, Params{});
+    return Mse::df(s, t) * (s * (T(1) - s));
+  }
+};
 struct BceWithLogits {  // p is a logit; max(p,0) - p t + log(1 + e^-|p|)
   static constexpr const char* name = "bce_with_logits_loss";
   template <class T> static T f(T p, T t) { return Softplus::f(p, Params{}) - p * t; }
@@ -41,8 +49,9 @@ struct Bce {  // p is a probability; logs are cut at -100 as PyTorch does
     return (p - t) / (v < T(1e-12) ? T(1e-12) : v);
   }
 };
-using LossList = List<Mse, BceWithLogits, Bce>;
+using LossList = List<Mse, MseWithLogits, BceWithLogits, Bce>;
 
+/// Both may be called from any thread, also inside of parallel work.
 struct LossTable {
   /// Sum over i of f(p[i], t[i]), in double.
   double (*forward)(DType, int64_t n, const void* p, const void* t);

@@ -8,6 +8,7 @@
 #include "voxgrad/models/option_range.hpp"
 #include "voxgrad/nn/layers.hpp"
 #include "voxgrad/ops/concat.hpp"
+#include "voxgrad/ops/head_loss.hpp"
 #include "voxgrad/ops/pool3d.hpp"
 #include "voxgrad/ops/pointwise.hpp"
 
@@ -115,8 +116,8 @@ class UNet3d : public nn::Module {
   /// Extents must be multiples of this.
   int64_t multiple() const { return int64_t(1) << options_.layers; }
 
-  /// The head's output before the sigmoid.
-  Tensor logits(const Tensor& input) {
+  /// What the head reads: the last block's output, unfinished.
+  Activation features(const Tensor& input) {
     check<ShapeError>(input.shape().rank() == 5 && input.shape()[4] == options_.in_channels, "unet3d: input must be [N,D,H,W,",
                       options_.in_channels, "], got ", input.shape());
     for (int i = 1; i <= 3; ++i)
@@ -134,7 +135,15 @@ class UNet3d : public nn::Module {
       skips.pop_back();
       y = (*stage)(std::exchange(y, {}), std::move(skip));
     }
-    return (*head_)(y);
+    return y;
+  }
+  /// The head's output before the sigmoid.
+  Tensor logits(const Tensor& input) { return (*head_)(features(input)); }
+  /// Mean over voxels of F(logit, target): mean_loss<F>(logits(input), target) without logits in memory. F is
+  /// kernels::MseWithLogits, kernels::BceWithLogits or a functor of yours.
+  template <class F>
+  Tensor loss(const Tensor& input, const Tensor& target) {
+    return head_loss<F>(features(input), head_->weight, head_->bias, target, head_->options);
   }
   /// Event probability of every voxel.
   Tensor operator()(const Tensor& input) { return sigmoid(logits(input)); }

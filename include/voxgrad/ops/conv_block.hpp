@@ -7,6 +7,8 @@
 // The gradient that arrives for an Activation is that of its finished values; the block turns it into the gradient of
 // its raw output in place.
 
+#include <optional>
+
 #include "voxgrad/kernels/fused.hpp"
 #include "voxgrad/ops/concat.hpp"
 #include "voxgrad/ops/conv3d.hpp"
@@ -109,6 +111,14 @@ inline kernels::PendingGradient pending_gradient(const char* op, const Tensor& r
   return g;
 }
 
+/// The gradient side of a source whose sums a consumer can take on the way: one with a norm and no other consumer. After
+/// the kernel call the consumer sets `summed` to the gradient's version.
+inline std::optional<kernels::PendingGradient> sums_on_the_way(const char* op, const Activation& source) {
+  PendingNorm* const norm = source.pending().get();
+  if (!norm || !norm->norm || norm->consumers != 1) return std::nullopt;
+  return pending_gradient(op, source.raw(), *norm);
+}
+
 /// The backward pass of conv_block. Its inputs are the sources, weight, then bias, gamma and beta as far as they are there.
 class ConvBlockBackward {
  public:
@@ -175,16 +185,14 @@ class ConvBlockBackward {
   void source_gradients(const std::vector<Activation>& sources, const Tensor& dz, Grads& grads) {
     Tensor da[2];
     void* to[2] = {};
-    kernels::PendingGradient below[2];
+    std::optional<kernels::PendingGradient> below[2];
     const kernels::PendingGradient* sums[2] = {};
     for (size_t i = 0; i < sources.size(); ++i) {
       if (!grads.wanted(i)) continue;
       da[i] = Tensor(sources[i].shape(), dz.dtype(), dz.device());
       to[i] = da[i].raw();
-      PendingNorm* const norm = sources_[i].pending.get();
-      if (!norm || !norm->norm || norm->consumers != 1) continue;
-      below[i] = pending_gradient(op, sources[i].raw(), *norm);
-      sums[i] = &below[i];
+      below[i] = sums_on_the_way(op, sources[i]);
+      if (below[i]) sums[i] = &*below[i];
     }
     if (!to[0] && !to[1]) return;
     const Tensor& weight = weight_.get(op);

@@ -6,14 +6,17 @@
 
 namespace voxgrad {
 
+/// Errors: ShapeError, DTypeError when a prediction does not fit its target.
+inline void check_loss(const char* op, const Shape& prediction, DType dtype, const Tensor& target) {
+  check<ShapeError>(prediction == target.shape(), op, ": prediction is ", prediction, ", target is ", target.shape());
+  check<DTypeError>(dtype == target.dtype(), op, ": prediction is ", name(dtype), ", target is ", name(target.dtype()));
+  check<ShapeError>(prediction.size() > 0, op, ": the prediction is empty");
+}
+
 /// Mean over elements of F(prediction, target). Gradients flow to the prediction only.
 template <class F>
 Tensor mean_loss(const Tensor& prediction, const Tensor& target) {
-  check<ShapeError>(prediction.shape() == target.shape(), F::name, ": prediction is ", prediction.shape(), ", target is ",
-                    target.shape());
-  check<DTypeError>(prediction.dtype() == target.dtype(), F::name, ": prediction is ", name(prediction.dtype()),
-                    ", target is ", name(target.dtype()));
-  check<ShapeError>(prediction.size() > 0, F::name, ": the prediction is empty");
+  check_loss(F::name, prediction.shape(), prediction.dtype(), target);
   const double n = double(prediction.size());
   const double total = kernels::loss<F>.at(prediction.device())
                            .forward(prediction.dtype(), prediction.size(), prediction.raw(), target.raw());
@@ -29,6 +32,8 @@ Tensor mean_loss(const Tensor& prediction, const Tensor& target) {
 
 /// mean((p - t)^2)
 inline Tensor mse_loss(const Tensor& p, const Tensor& t) { return mean_loss<kernels::Mse>(p, t); }
+/// mean((sigmoid(z) - t)^2) of logits z.
+inline Tensor mse_with_logits_loss(const Tensor& z, const Tensor& t) { return mean_loss<kernels::MseWithLogits>(z, t); }
 /// Binary cross-entropy of probabilities p in [0, 1]; logarithms are cut at -100.
 inline Tensor bce_loss(const Tensor& p, const Tensor& t) { return mean_loss<kernels::Bce>(p, t); }
 /// Binary cross-entropy of logits, stable for any size.

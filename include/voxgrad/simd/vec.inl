@@ -50,6 +50,11 @@ typedef float QuadMemory __attribute__((vector_size(16), aligned(4), may_alias))
 }
 [[gnu::always_inline]] inline void store_quad(float* p, Quad v) { *reinterpret_cast<QuadMemory*>(p) = v; }
 
+// Oct: 8 floats, a block of channels. Without AVX it is two registers, so it is loaded and stored by casts in place: a
+// function's return type would forget that the memory is unaligned.
+typedef float Oct __attribute__((vector_size(32)));
+typedef float OctMemory __attribute__((vector_size(32), aligned(4), may_alias));
+
 /// The lanes of v folded to four sums.
 [[gnu::always_inline]] inline Quad fold(Vec v) {
 #if VOXGRAD_LANES == 16
