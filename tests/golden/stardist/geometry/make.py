@@ -5,7 +5,7 @@ Made with stardist 0.9.2, NumPy 2.4.6, SciPy 1.17.1 (pip install stardist)."""
 import os
 
 import numpy as np
-from stardist import rays3d
+from stardist import edt_prob, rays3d, star_dist3D
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 
@@ -28,5 +28,29 @@ def rays():
     save("rays_spiral20_surface", np.atleast_1d(kinds["spiral20"].surface(dist)).astype(np.float64))
 
 
+def ellipsoids(shape, count, radius, seed):
+    """Ids with gaps; objects touch each other and the border, one has a single voxel."""
+    random = np.random.RandomState(seed)
+    labels = np.zeros(shape, np.uint16)
+    z, y, x = np.indices(shape)
+    for k in range(count):
+        c, r = random.uniform(0, shape), random.uniform(1, radius, 3)
+        labels[((z - c[0]) / r[0]) ** 2 + ((y - c[1]) / r[1]) ** 2 + ((x - c[2]) / r[2]) ** 2 <= 1] = 1 + 3 * k
+    labels[0, 0, 0] = 500
+    return labels
+
+
+def targets():
+    labels = ellipsoids((9, 14, 15), 8, 5, 4)
+    save("targets_labels", labels)
+    spiral = rays3d.Rays_GoldenSpiral(20, anisotropy=(1.7, 1.08, 1.0))
+    for grid in (1, 1, 1), (2, 4, 1), (1, 2, 2):
+        save("targets_dist_" + "".join(map(str, grid)), star_dist3D(labels, spiral, grid=grid))
+    save("targets_prob", edt_prob(labels))
+    save("targets_prob_anisotropic", edt_prob(labels, anisotropy=(1.7, 1.08, 1.0)))
+    save("targets_prob_constant", edt_prob(np.full((4, 5, 6), 7), anisotropy=(2.0, 1.0, 1.5)))
+
+
 if __name__ == "__main__":
     rays()
+    targets()
