@@ -6,6 +6,7 @@ import os
 
 import numpy as np
 from stardist import edt_prob, rays3d, star_dist3D
+from stardist.matching import group_matching_labels, matching, matching_dataset
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 
@@ -51,6 +52,30 @@ def targets():
     save("targets_prob_constant", edt_prob(np.full((4, 5, 6), 7), anisotropy=(2.0, 1.0, 1.5)))
 
 
+COLUMNS = ("tp", "fp", "fn", "n_true", "n_pred", "precision", "recall", "accuracy", "f1", "mean_matched_score", "mean_true_score",
+           "panoptic_quality")
+
+
+def metrics():
+    truth, thresholds = ellipsoids((10, 24, 25), 25, 5, 11), (0.1, 0.3, 0.5, 0.7)
+    predicted = np.roll(ellipsoids((10, 24, 25), 25, 5, 11), (0, 1, 1), (0, 1, 2))
+    predicted[predicted == 7] = 0                        # missed
+    predicted[:, :3][truth[:, :3] == 0] += 1000          # invented, and split
+    save("instances_truth", truth)
+    save("instances_predicted", predicted)
+    for criterion in "iou", "iot", "iop":
+        rows = [[getattr(matching(truth, predicted, t, criterion), c) for c in COLUMNS] for t in thresholds]
+        save("instances_" + criterion, np.array(rows, np.float64))
+    empty = np.zeros_like(truth)
+    pairs = [truth, truth, empty, empty], [predicted, empty, empty, predicted]
+    for by_image in False, True:
+        rows = [[getattr(s, c) for c in COLUMNS] for s in matching_dataset(*pairs, thresholds, by_image=by_image, show_progress=False)]
+        save("instances_dataset_%d" % by_image, np.array(rows, np.float64))
+    grouped = group_matching_labels([truth, predicted, np.roll(truth, 2, 2)])
+    save("instances_grouped", np.stack(grouped).reshape(30, 24, 25))
+
+
 if __name__ == "__main__":
+    metrics()
     rays()
     targets()
