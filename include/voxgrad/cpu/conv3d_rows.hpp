@@ -25,7 +25,9 @@ struct RowsPlan {
   const float* w;      ///< rows: [k, A, ld], dot: [k, B, A]
   int64_t ld;          ///< a multiple of the vector
   const float* bias;   ///< B values or null
+  int64_t vectors;     ///< of output channels in a tile
 
+  int64_t points() const { return across_samples ? N : (out[2] + step - 1) / step; }  ///< of a group, in one phase
   int64_t groups() const { return across_samples ? out[0] * out[1] * out[2] : N * out[0] * out[1]; }
 };
 

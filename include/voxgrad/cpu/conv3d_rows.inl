@@ -35,7 +35,7 @@ template <int M>
 template <int NV, int M>
 void rows_tile(const RowsPlan& p, const RowsTile& t, int64_t c, const float* in, float* out) {
   Vec total[M][NV];
-#pragma GCC unroll 2
+#pragma GCC unroll 4
   for (int v = 0; v < NV; ++v) {
     const int64_t left = p.B - c - v * lanes;
     const Vec b = p.bias && left > 0 ? load_first(p.bias + c + v * lanes, left) : Vec{};
@@ -57,18 +57,18 @@ void rows_tile(const RowsPlan& p, const RowsTile& t, int64_t c, const float* in,
         Vec acc[M][NV] = {};
         for (int64_t a = 0; a < p.A; ++a, w += p.ld) {
           Vec wv[NV];
-#pragma GCC unroll 2
+#pragma GCC unroll 4
           for (int v = 0; v < NV; ++v) wv[v] = load(w + v * lanes);
 #pragma GCC unroll 8
           for (int m = 0; m < M; ++m) {
             const Vec b = splat(x[m][a]);
-#pragma GCC unroll 2
+#pragma GCC unroll 4
             for (int v = 0; v < NV; ++v) acc[m][v] = fma(b, wv[v], acc[m][v]);
           }
         }
 #pragma GCC unroll 8
         for (int m = 0; m < M; ++m)
-#pragma GCC unroll 2
+#pragma GCC unroll 4
           for (int v = 0; v < NV; ++v) total[m][v] = total[m][v] + acc[m][v];
       }
     }
@@ -78,7 +78,7 @@ void rows_tile(const RowsPlan& p, const RowsTile& t, int64_t c, const float* in,
       out + (((t.n * p.out[0] + t.point[0]) * p.out[1] + t.point[1]) * p.out[2] + t.point[2]) * p.B + c;
 #pragma GCC unroll 8
   for (int m = 0; m < M; ++m)
-#pragma GCC unroll 2
+#pragma GCC unroll 4
     for (int v = 0; v < NV; ++v)
       if (m < t.count && p.B - c > v * lanes)
         store_first(y + m * next + v * lanes, total[m][v], p.B - c - v * lanes);
@@ -111,10 +111,16 @@ template <class Visit>
 
 inline constexpr int rows_most = VOXGRAD_LANES == 16 ? 8 : 4;  ///< points in a full tile
 
-/// Tasks [begin, end) of blocks x groups, a block being two vectors of output channels.
+/// Tasks [begin, end) of blocks x groups, a block being p.vectors vectors of output channels.
 inline void rows_run(const RowsPlan& p, const float* in, float* out, int64_t begin, int64_t end) {
   for (int64_t task = begin; task < end; ++task) {
-    const int64_t c = task / p.groups() * 2 * lanes;
+    const int64_t c = task / p.groups() * p.vectors * lanes;
+#if VOXGRAD_LANES == 16
+    if (p.vectors == 4) {
+      rows_tiles(p, task % p.groups(), 4, [&](const RowsTile& t) { rows_tile<4, 4>(p, t, c, in, out); });
+      continue;
+    }
+#endif
     const bool two = c + 2 * lanes <= p.ld;
     rows_tiles(p, task % p.groups(), two ? rows_most : 8, [&](const RowsTile& t) {
       if (t.count > 4)
