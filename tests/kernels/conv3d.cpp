@@ -96,6 +96,9 @@ TEST_CASE("layers of the networks, shrunk in batch") {
                                     {1, 13, 64, 16}, {2, 8, 8, 4}};
   for (const auto& l : doubled) check_geometry(cube(2, 3, l[0], l[1], l[2], l[3], 3, 2, 1, 1));
   check_geometry(cube(9, 2, 2, 2, 32, 64, 3, 1, 1, 1));
+  check_geometry(cube(4, 3, 4, 4, 24, 60, 3, 1, 1, 1));  // few points: four vectors of channels, the last one cut
+  check_geometry(cube(3, 2, 2, 3, 64, 120, 3, 1, 1, 1));
+  check_geometry(cube(1, 3, 3, 4, 48, 64, 3, 2, 1, 1));
   check_geometry(cube(9, 1, 2, 3, 64, 32, 3, 2, 1, 1));
   for (int64_t few : {1, 3, 4})
     for (int64_t many : {4, 8, 20}) {

@@ -151,6 +151,20 @@ TEST_CASE("head_loss is the composition of the plain ops", "[oracle]") {
     }
 }
 
+TEST_CASE("head_loss takes the norm's sums along where it alone reads the block") {
+  for (const bool shared : {false, true}) {
+    const std::vector<Tensor> l = leaves_of(DType::f32);
+    const Activation h = features(l);
+    Tensor loss = head_loss<MseWithLogits>(h, l[5], l[6], target_of(DType::f32));
+    if (shared) loss = loss + mean(h.value());
+    int passes = 0;
+    trace_sink() = [&](const TraceEvent& e) { passes += std::string(e.phase) == "backward_sums"; };
+    backward(loss);
+    trace_sink() = nullptr;
+    CHECK(passes == (shared ? 1 : 0));
+  }
+}
+
 TEST_CASE("head_loss without a tape has the same value") {
   const std::vector<Tensor> l = leaves_of(DType::f32);
   const Tensor target = target_of(DType::f32), recorded = head_loss<MseWithLogits>(features(l), l[5], l[6], target);
