@@ -38,8 +38,9 @@ inline void direct_copy_row(float* to, const float* x, int64_t Ci, int64_t have,
               scale = *reinterpret_cast<const OctMemory*>(act.scale),
               offset = *reinterpret_cast<const OctMemory*>(act.offset);
     for (int64_t i = 0; i < points; ++i) {
-      const Oct a = (*reinterpret_cast<const OctMemory*>(x + i * Ci) - centre) * scale + offset;
-      *reinterpret_cast<OctMemory*>(to + i * 8) = a > 0.0f ? a : a * act.slope;
+      Oct a = (*reinterpret_cast<const OctMemory*>(x + i * Ci) - centre) * scale + offset;
+      leaky(a, act.slope);
+      *reinterpret_cast<OctMemory*>(to + i * 8) = a;
     }
   } else if (have == 8)
     for (int64_t i = 0; i < points; ++i) __builtin_memcpy(to + i * 8, x + i * Ci, 32);

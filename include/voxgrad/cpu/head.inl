@@ -48,35 +48,45 @@ inline void head_forward(int64_t begin, int64_t end, int64_t C, int64_t Co, cons
     }
 }
 
-/// Eight channels from c on of head_backward's rows [begin, end): dw[o, c] += a dy[o], da = sum over o of dy[o] w[o], and of
-/// da act' the sums alone and times the normalised x.
+// Channels taken at once backward. Without AVX, choices between vectors of 8 are made float by float.
+#if VOXGRAD_LANES == 4
+typedef Quad HeadVec;
+typedef QuadMemory HeadMemory;
+#else
+typedef Oct HeadVec;
+typedef OctMemory HeadMemory;
+#endif
+constexpr int head_lanes = sizeof(HeadVec) / sizeof(float);
+
+/// A vector of channels from c on of head_backward's rows [begin, end): dw[o, c] += a dy[o], da = sum over o of dy[o] w[o],
+/// and of da act' the sums alone and times the normalised x.
 template <int Co>
 [[gnu::always_inline]] inline void head_backward_channels(int64_t begin, int64_t end, int64_t c, const HeadBackward& p,
                                                           const float* x, const float* dy, float* da, double* sums) {
-  const Oct centre = *reinterpret_cast<const OctMemory*>(p.act.centre + c),
-            scale = *reinterpret_cast<const OctMemory*>(p.act.scale + c),
-            offset = *reinterpret_cast<const OctMemory*>(p.act.offset + c), one = Oct{} + 1.0f, slope = Oct{} + p.act.slope,
-            mean = *reinterpret_cast<const OctMemory*>(p.mean + c),
-            inv_std = *reinterpret_cast<const OctMemory*>(p.inv_std + c), rest = *reinterpret_cast<const OctMemory*>(p.rest + c);
-  Oct w[Co], dw[Co] = {}, sum = {}, dot = {};
+  const HeadVec centre = *reinterpret_cast<const HeadMemory*>(p.act.centre + c),
+            scale = *reinterpret_cast<const HeadMemory*>(p.act.scale + c),
+            offset = *reinterpret_cast<const HeadMemory*>(p.act.offset + c), one = HeadVec{} + 1.0f,
+            slope = HeadVec{} + p.act.slope, mean = *reinterpret_cast<const HeadMemory*>(p.mean + c),
+            inv_std = *reinterpret_cast<const HeadMemory*>(p.inv_std + c), rest = *reinterpret_cast<const HeadMemory*>(p.rest + c);
+  HeadVec w[Co], dw[Co] = {}, sum = {}, dot = {};
 #pragma GCC unroll 4
-  for (int o = 0; o < Co; ++o) w[o] = *reinterpret_cast<const OctMemory*>(p.w + o * p.C + c);
+  for (int o = 0; o < Co; ++o) w[o] = *reinterpret_cast<const HeadMemory*>(p.w + o * p.C + c);
   for (int64_t r = begin; r < end; ++r) {
-    const Oct z = *reinterpret_cast<const OctMemory*>(x + r * p.C + c), a = (z - centre) * scale + offset;
-    const Oct kept = a > 0.0f ? one : slope, finished = a * kept;
-    Oct d = dy[r * Co] * w[0];
+    const HeadVec z = *reinterpret_cast<const HeadMemory*>(x + r * p.C + c), a = (z - centre) * scale + offset;
+    const HeadVec kept = a > 0.0f ? one : slope, finished = a * kept;
+    HeadVec d = dy[r * Co] * w[0];
     dw[0] += finished * dy[r * Co];
 #pragma GCC unroll 4
     for (int o = 1; o < Co; ++o) {
       d += dy[r * Co + o] * w[o];
       dw[o] += finished * dy[r * Co + o];
     }
-    if (da) *reinterpret_cast<OctMemory*>(da + r * p.C + c) = d;
+    if (da) *reinterpret_cast<HeadMemory*>(da + r * p.C + c) = d;
     d *= kept;
     sum += d;
     dot += d * ((z - mean) * inv_std + rest);
   }
-  for (int i = 0; i < 8; ++i) {
+  for (int i = 0; i < head_lanes; ++i) {
     for (int o = 0; o < Co; ++o) sums[o * p.C + c + i] += double(dw[o][i]);
     sums[Co * p.C + c + i] += double(sum[i]);
     sums[(Co + 1) * p.C + c + i] += double(dot[i]);
@@ -90,7 +100,7 @@ inline void head_backward_rows(int64_t begin, int64_t end, const HeadBackward& p
   constexpr int64_t strip = 256;  // rows summed in float
   for (int64_t from = begin; from < end; from += strip) {
     const int64_t to = from + strip < end ? from + strip : end;
-    for (int64_t c = 0; c < p.C; c += 8) head_backward_channels<Co>(from, to, c, p, x, dy, da, sums);
+    for (int64_t c = 0; c < p.C; c += head_lanes) head_backward_channels<Co>(from, to, c, p, x, dy, da, sums);
     for (int o = 0; o < Co; ++o) {
       double part[4] = {};
       int64_t r = from;

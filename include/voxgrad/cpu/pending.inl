@@ -8,7 +8,7 @@ namespace fused {
   v = (*reinterpret_cast<const OctMemory*>(x + c) - *reinterpret_cast<const OctMemory*>(act.centre + c)) *
           *reinterpret_cast<const OctMemory*>(act.scale + c) +
       *reinterpret_cast<const OctMemory*>(act.offset + c);
-  v = v > 0.0f ? v : v * act.slope;
+  leaky(v, act.slope);
 }
 
 }  // namespace fused

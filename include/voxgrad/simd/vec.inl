@@ -55,6 +55,18 @@ typedef float QuadMemory __attribute__((vector_size(16), aligned(4), may_alias))
 typedef float Oct __attribute__((vector_size(32)));
 typedef float OctMemory __attribute__((vector_size(32), aligned(4), may_alias));
 
+/// v = v > 0 ? v : slope v. Without AVX, a choice between vectors of 8 is made float by float, one of 4 is not.
+[[gnu::always_inline]] inline void leaky(Oct& v, float slope) {
+#if VOXGRAD_LANES == 4
+  Quad low = __builtin_shufflevector(v, v, 0, 1, 2, 3), high = __builtin_shufflevector(v, v, 4, 5, 6, 7);
+  low = low > 0.0f ? low : low * slope;
+  high = high > 0.0f ? high : high * slope;
+  v = __builtin_shufflevector(low, high, 0, 1, 2, 3, 4, 5, 6, 7);
+#else
+  v = v > 0.0f ? v : v * slope;
+#endif
+}
+
 /// The lanes of v folded to four sums.
 [[gnu::always_inline]] inline Quad fold(Vec v) {
 #if VOXGRAD_LANES == 16
