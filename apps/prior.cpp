@@ -59,7 +59,8 @@ void report(const MovieScores& m, const TrainConfig& config, Session& session) {
   const double voxels_per_event = std::max(1.0, table.positive / events);
   session.print(fmt::format("{} movies, {} annotated events, labelled share {:.6g}: the prior is at least that", m.movies, m.events.size(), alpha));
   const pu::PriorEstimate u =
-      pu::bbe(table, {.effective_positives = events, .effective_unlabeled = std::max(1.0, table.unlabeled / voxels_per_event)});
+      pu::bbe(table, {.effective_positives = events, .effective_unlabeled = std::max(1.0, table.unlabeled / voxels_per_event),
+                     .bound = pu::BbeBound::relative});
   const pu::Interval i = pu::bootstrap(m.events.counts(u.threshold), m.blocks.counts(u.threshold),
                                        [](const pu::UnitCount& p, const pu::UnitCount& all) {
                                          return std::min(1.0, all.above / all.total / (p.above / p.total));

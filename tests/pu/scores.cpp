@@ -214,3 +214,24 @@ TEST_CASE("estimates from nothing are refused by name") {
   CHECK(message<UsageError>([&] { double_annotation(5, 3, 4); }) ==
         "double_annotation: 5 and 3 events with 4 in common (expected no more than either)");
 }
+
+TEST_CASE("rare positives and few events: relative bounds find the prior where uniform ones do not") {
+  // One voxel in 200 is positive; one negative in 30 looks half like a positive, as dim structures do. 60 events, 20000 independent rests.
+  Random random(11);
+  std::vector<double> p, u;
+  for (int i = 0; i < 6000; ++i) p.push_back(probability(5 * (random.normal() + 2.5)));
+  for (int i = 0; i < 400000; ++i) {
+    const double middle = random.uniform() < 0.005 ? 2.5 : random.uniform() < 1.0 / 30 ? -0.5 : -2.5;
+    u.push_back(probability(5 * (random.normal() + middle)));
+  }
+  const ScoreTable t = score_table(p, u);
+  BbeOptions o{.effective_positives = 60, .effective_unlabeled = 20000};
+  CHECK(bbe(t, o).prior > 0.009);  // the published bound pays 0.18 at every threshold, so it takes the lowest
+  o.bound = BbeBound::relative;
+  const PriorEstimate e = bbe(t, o);
+  CHECK(e.prior == Approx(0.005).epsilon(0.3));
+  CHECK(e.low < 0.005);
+  CHECK(e.high > 0.005);
+  o.effective_positives = o.effective_unlabeled = 0;  // with every voxel independent both agree
+  CHECK(bbe(t, o).prior == Approx(0.005).epsilon(0.15));
+}

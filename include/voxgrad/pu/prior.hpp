@@ -45,14 +45,30 @@ inline PriorEstimate clipped(double raw, double low, double high, double thresho
   return {clip(raw), clip(low), clip(high), threshold, raw};
 }
 
+/// How far a share may be from its true value, for a choice of threshold. The published bound is the same at every threshold, about
+/// 1 / sqrt(n): with 60 events 0.18, beside which a prior of 0.005 is nothing, and the lowest threshold wins. Bernstein's bound shrinks with
+/// the share.
+enum class BbeBound : uint8_t {
+  uniform,  ///< as published
+  relative  ///< for rare positives and few events
+};
+
 struct BbeOptions {
   double gamma = 0.01, delta = 0.1;  ///< as published; the interval holds with probability 1 - delta
   double effective_positives = 0;    ///< independent values: held-out events, crops times (crop volume / correlation volume);
   double effective_unlabeled = 0;    ///< 0 takes every voxel for one, which leaves nothing but noise in the top bins
+  BbeBound bound = BbeBound::uniform;
 };
 struct BbePoint {
   double threshold, ratio, bound;  ///< q_U / q_P at or above the threshold, and its upper confidence bound
+  double low = 0;                  ///< the lower one
 };
+
+/// Bernstein's bound on the distance of a share q, measured on n independent values, from the true one; each side holds with 1 - delta / 4.
+inline double bernstein(double q, double n, double delta) {
+  const double l = std::log(4 / delta);
+  return std::sqrt(2 * std::max(0.0, q * (1 - q)) * l / n) + l / (3 * n);
+}
 
 /// Best-bin estimation (Garg et al. 2021): the ratio of the shares of U and of P above a threshold, at the threshold with the lowest upper
 /// bound. Estimates the prior among U. curve, if given, receives every candidate. Errors: UsageError without enough scores.
@@ -69,13 +85,20 @@ inline PriorEstimate bbe(const ScoreTable& t, const BbeOptions& o = {}, std::vec
     p += r.positive;
     u += r.unlabeled;
     if (r.unlabeled == 0 || p < 2 || u < 2) continue;
-    const double q_p = p / t.positive, ratio = u / t.unlabeled / q_p;
-    const BbePoint point{r.threshold, ratio, ratio + width / q_p};
+    const double q_p = p / t.positive, q_u = u / t.unlabeled, ratio = q_u / q_p;
+    BbePoint point{r.threshold, ratio, ratio + width / q_p, ratio - width / q_p};
+    if (o.bound == BbeBound::relative) {
+      const double off_p = bernstein(q_p, n_p, o.delta), off_u = bernstein(q_u, n_u, o.delta);
+      if (q_p <= off_p) continue;
+      point.bound = (q_u + off_u) / (q_p - off_p);
+      point.low = (q_u - off_u) / std::min(1.0, q_p + off_p);
+    }
     if (curve) curve->push_back(point);
     if (!best || point.bound < best->bound) best = point;
   }
-  check<UsageError>(best.has_value(), "bbe: no threshold has two labelled and two unlabeled voxels at or above it");
-  return clipped(best->ratio, 2 * best->ratio - best->bound, best->bound, best->threshold);
+  check<UsageError>(best.has_value(), "bbe: no threshold has two labelled and two unlabeled voxels at or above it",
+                    o.bound == BbeBound::relative ? ", or there are too few events" : "");
+  return clipped(best->ratio, best->low, best->bound, best->threshold);
 }
 
 /// What a network trained to tell labelled from unlabeled (a proper loss, no resampling of crops) says of the label frequency c, the share
