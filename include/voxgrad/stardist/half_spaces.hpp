@@ -2,6 +2,7 @@
 #pragma once
 // Kernel and convex hull of a polyhedron as half-spaces, and volumes of their intersections.
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <optional>
@@ -47,8 +48,11 @@ inline bool hull_half_spaces(const std::vector<Vec3f>& corners, const Vec3f& cen
     points.push_back({double(c[0]) - double(centre[0]), double(c[1]) - double(centre[1]), double(c[2]) - double(centre[2])});
   if (!hull.build(points)) return false;
   hull.for_each([&](const ConvexHull::Facet& f) {
-    double most = dot(f.n, points[size_t(f.v[0])]);
-    for (const Vec3d& p : points) most = std::max(most, dot(f.n, p));
+    const Vec3d &a = points[size_t(f.v[0])], &b = points[size_t(f.v[1])], &c = points[size_t(f.v[2])];
+    double most = std::max({dot(f.n, a), dot(f.n, b), dot(f.n, c)});
+    const Vec3d u = difference(b, a), v = difference(c, a), n = cross(u, v);
+    if (dot(n, n) < 1e-8 * (dot(u, u) + dot(v, v)) * (dot(u, u) + dot(v, v)))  // a sliver's normal is inexact
+      for (const Vec3d& p : points) most = std::max(most, dot(f.n, p));
     out.push_back({f.n, -most - f.n[0] * double(centre[0]) - f.n[1] * double(centre[1]) - f.n[2] * double(centre[2])});
   });
   return true;

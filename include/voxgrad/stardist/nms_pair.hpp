@@ -40,7 +40,7 @@ struct Subject {
 struct PairScratch {
   std::vector<Vec3f> corners;
   std::vector<HalfSpace> planes;
-  std::vector<Vec3d> dual;
+  std::vector<Vec3d> dual, nearest;
   std::vector<uint8_t> seen;
   ConvexHull hull;
 };
@@ -72,6 +72,13 @@ class PairTest {
  private:
   bool above(double volume, double m) const { return float(double(float(volume)) / m) > t_; }
 
+  // Whether the intersection of the half-spaces of s.dual exceeds t: bounds from below and above first, then in full.
+  bool intersection_above(double m, double failed, PairScratch& s) const {
+    if (above(coarse_(s.dual), m) || above(fine_(s.dual, &s.nearest), m)) return true;
+    if (const auto most = dual_volume(s.nearest, s.hull); most && !above(*most * (1 + 1e-6), m)) return false;
+    return above(dual_volume(s.dual, s.hull).value_or(failed), m);
+  }
+
   // Test 3. The value is 0 unless the middle is strictly inside all half-spaces.
   bool kernels_exceed(const Subject& i, const Vec3d& middle, double m, PairScratch& s) const {
     s.dual.clear();
@@ -79,8 +86,7 @@ class PairTest {
     s.planes.clear();
     kernel_half_spaces(rays_, s.corners, s.planes);
     if (!dual_points(s.planes, middle, s.dual)) return above(0, m);
-    if (above(coarse_(s.dual), m) || above(fine_(s.dual), m)) return true;
-    return above(dual_volume(s.dual, s.hull).value_or(0), m);
+    return intersection_above(m, 0, s);
   }
 
   // Test 4. Without an inner point or a hull the value is 1e10, which never keeps.
@@ -92,8 +98,7 @@ class PairTest {
     s.planes.clear();
     if (!hull_half_spaces(s.corners, centre, s.hull, s.planes) || !dual_points(s.planes, middle, s.dual))
       return !above(failed, m);
-    if (above(coarse_(s.dual), m) || above(fine_(s.dual), m)) return false;
-    return !above(dual_volume(s.dual, s.hull).value_or(failed), m);
+    return !intersection_above(m, failed, s);
   }
 
   // Test 5. The package stops counting at the first voxel above t * m.

@@ -3,9 +3,11 @@
 // Cheap bounds of the volume that two polyhedra share. Spheres and boxes are the Python package's, in its precision;
 // the bound along rays is exact mathematics with a margin for rounding, so that it can only save work.
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <cstdint>
+#include <cstring>
 #include <numbers>
 #include <vector>
 
@@ -62,15 +64,17 @@ class InnerVolume {
     for (const auto& [a, b, c] : rays.faces) parts_.push_back({{a, b, c}, std::abs(determinant(at(a), at(b), at(c))) / 6});
   }
 
-  /// dual: of all planes, from dual_points(). At least one in ten thousand below the volume.
-  double operator()(const std::vector<Vec3d>& dual) const {
-    alignas(64) float most[directions] = {};
-    for (const Vec3d& p : dual) {
-      const float z = float(p[0]), y = float(p[1]), x = float(p[2]);
-      for (size_t r = 0; r < directions; ++r) {
-        const float s = z * unit_[0][r] + y * unit_[1][r] + x * unit_[2][r];
-        most[r] = s > most[r] ? s : most[r];
-      }
+  /// dual: of all planes, from dual_points(). At least one in ten thousand below the volume. nearest: the planes that
+  /// end the directions; the intersection of their half-spaces alone is larger than that of all.
+  double operator()(const std::vector<Vec3d>& dual, std::vector<Vec3d>* nearest = nullptr) const {
+    alignas(16) float most[directions];
+    alignas(16) int32_t which[directions];
+    for (size_t r = 0; r < directions; r += 8) reach(dual, r, most + r, which + r);
+    if (nearest) {
+      std::sort(which, which + directions);
+      nearest->clear();
+      const int32_t* end = std::unique(which, which + directions);
+      for (const int32_t* k = which; k != end; ++k) nearest->push_back(dual[size_t(*k)]);
     }
     double sum = 0;
     for (const float m : most)
@@ -81,6 +85,29 @@ class InnerVolume {
   }
 
  private:
+  using Four = float __attribute__((vector_size(16)));
+  using FourInt = int32_t __attribute__((vector_size(16)));
+
+  // For eight directions, the plane that ends them: its dual point reaches farthest.
+  void reach(const std::vector<Vec3d>& dual, size_t r, float* most, int32_t* which) const {
+    Four u[2][3], far[2] = {};
+    FourInt index[2] = {};
+    for (size_t h = 0; h < 2; ++h)
+      for (size_t k = 0; k < 3; ++k) std::memcpy(&u[h][k], &unit_[k][r + 4 * h], sizeof(Four));
+    for (int32_t i = 0; i < int32_t(dual.size()); ++i) {
+      const Vec3d& p = dual[size_t(i)];
+      const float z = float(p[0]), y = float(p[1]), x = float(p[2]);
+      for (size_t h = 0; h < 2; ++h) {
+        const Four s = z * u[h][0] + y * u[h][1] + x * u[h][2];
+        const FourInt farther = s > far[h];
+        far[h] = Four((FourInt(s) & farther) | (FourInt(far[h]) & ~farther));
+        index[h] = (FourInt{i, i, i, i} & farther) | (index[h] & ~farther);
+      }
+    }
+    std::memcpy(most, far, sizeof far);
+    std::memcpy(which, index, sizeof index);
+  }
+
   struct Part {
     Triangle corners;
     double volume;
@@ -89,7 +116,7 @@ class InnerVolume {
   std::vector<Part> parts_;
 };
 
-using CoarseInnerVolume = InnerVolume<20, 2>;  // 18 and 66 directions, filled up to whole vectors
-using FineInnerVolume = InnerVolume<68, 3>;
+using CoarseInnerVolume = InnerVolume<24, 2>;  // 18 and 66 directions, filled up to pairs of vectors
+using FineInnerVolume = InnerVolume<72, 3>;
 
 }  // namespace voxgrad::stardist
