@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Tables of pu_study.py: one row per run (results.csv), mean and spread over seeds (results.md)."""
+import csv
+import glob
+import json
+import os
+import statistics
+
+ORDER = ["all-1:0", "all-1:4", "1:0", "1:1", "1:4", "1:16", "1:64", "upu", "nnpu", "imbalanced_nnpu", "abs_pu"]
+
+
+def run_file(out, condition, scheme, seed):
+    return os.path.join(out, "runs", "%s_%s_%d.json" % (condition, scheme.replace(":", "-"), seed))
+
+
+def read_runs(out):
+    rows = []
+    for path in sorted(glob.glob(os.path.join(out, "runs", "*.json"))):
+        with open(path) as file:
+            rows.append(json.load(file))
+    rows.sort(key=lambda r: (r["condition"] != "complete", r["condition"], ORDER.index(r["scheme"]), r["seed"]))
+    return rows
+
+
+def groups(rows):
+    """{(condition, scheme): rows of all seeds}, in the order of the tables."""
+    out = {}
+    for row in rows:
+        out.setdefault((row["condition"], row["scheme"]), []).append(row)
+    return out
+
+
+def spread(values, form="%.3f"):
+    """Mean and standard deviation over seeds; the number alone for one seed."""
+    values = [v for v in values if v is not None]
+    if not values:
+        return "-"
+    text = form % statistics.mean(values)
+    return text + (" ± " + form % statistics.stdev(values) if len(values) > 1 else "")
+
+
+def prior_ratio(row):
+    return None if row["prior_estimate"] is None else row["prior_estimate"] / row["prior_true"]
+
+
+def markdown(rows):
+    lines = ["| labels | scheme | seeds | detection F1 | precision | recall | F1, thresholds from truth | Dice | Dice, thresholds from truth | prior: estimate / truth |",
+             "|---|---|---|---|---|---|---|---|---|---|"]
+    for (condition, scheme), of in groups(rows).items():
+        kept = statistics.mean(r["kept"] for r in of)
+        cells = ["%s (%.0f %%)" % (condition.split("-")[0], 100 * kept), scheme, str(len(of))]
+        for key in ("f1", "precision", "recall", "known_f1", "dice", "known_dice"):
+            cells.append(spread([r[key] for r in of]))
+        cells.append(spread([prior_ratio(r) for r in of], "%.2f"))
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def write_csv(file, rows):
+    table = csv.DictWriter(file, list(rows[0]))
+    table.writeheader()
+    table.writerows(rows)
+
+
+def write_tables(out):
+    rows = read_runs(out)
+    if not rows:
+        raise SystemExit(out + ": no finished run in runs/")
+    for name, write in (("results.csv", write_csv), ("results.md", lambda file, all_rows: file.write(markdown(all_rows)))):
+        part = os.path.join(out, "%s.%d" % (name, os.getpid()))  # tasks of an array may finish at the same time
+        with open(part, "w", newline="") as file:
+            write(file, rows)
+        os.replace(part, os.path.join(out, name))
+    print("%d runs: %s" % (len(rows), os.path.join(out, "results.md")))

@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The study of pu_study.py at its smallest, once from nothing and once resumed: study_check.py VOXGRAD"""
+import csv
+import os
+import subprocess
+import sys
+import tempfile
+
+import truth
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+
+
+def study(out, *more):
+    command = [sys.executable, os.path.join(HERE, "pu_study.py"), "--program", sys.argv[1], "--out", out, "--small", "--seeds", "1", "--kept", "75",
+               "--kinds", "random", "--schemes", "all-1:0", "abs_pu", *more]
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    if done.returncode != 0:
+        raise AssertionError("the study ended with %d: %s" % (done.returncode, done.stderr))
+    return done.stdout
+
+
+def close(found, wanted, tolerance):
+    if abs(found - wanted) > tolerance * abs(wanted):
+        raise AssertionError("found %r, expected %r" % (found, wanted))
+
+
+def rows_of(out):
+    with open(os.path.join(out, "results.csv")) as file:
+        return {row["scheme"]: row for row in csv.DictReader(file)}
+
+
+def runs_and_resumes(out):
+    study(out)
+    rows = rows_of(out)
+    assert sorted(rows) == ["abs_pu", "all-1:0"], rows
+    complete, censored = rows["all-1:0"], rows["abs_pu"]
+    close(float(complete["kept"]), 1, 1e-12)
+    assert 0.5 <= float(censored["kept"]) < 1, censored["kept"]
+    # With complete labels the labelled share that `voxgrad prior` counts is the truth that the tables of the simulator give.
+    close(float(complete["prior_labelled"]), float(complete["prior_true"]), 1e-6)
+    assert float(censored["prior_labelled"]) <= float(censored["prior_true"]), censored
+    for row in rows.values():
+        assert all(0 <= float(row[key]) <= 1 for key in ("f1", "dice", "known_f1", "known_dice")), row
+    assert study(out).count("seed 1:") == 0, "finished runs were done again"
+
+
+def random_patches(out):
+    """The share in random patches, from weights, against the patches one by one."""
+    labels = os.path.join(out, "data", "1", "truth", "testset", "truth")
+    crop, patch = 12, 8
+    voxels = set(truth.positive_voxels(os.path.join(labels, "1-1_labels.tif")))
+    assert voxels, "the first movie has no event"
+    t, y, x = sorted(voxels)[len(voxels) // 2]
+    corner = [max(0, t - 5), max(0, y - 6), max(0, x - 4)]
+    total = count = 0
+    for dt in range(crop - patch + 1):
+        for dy in range(crop - patch + 1):
+            for dx in range(crop - patch + 1):
+                start = [corner[0] + dt, corner[1] + dy, corner[2] + dx]
+                total += sum(all(s <= v < s + patch for s, v in zip(start, voxel)) for voxel in voxels)
+                count += patch ** 3
+    close(truth.crop_share(labels, [{"neuron": "1", "coord": corner}], crop, patch), total / count, 1e-9)
+
+
+def main():
+    passed = failed = 0
+    with tempfile.TemporaryDirectory() as work:
+        out = os.path.join(work, "study")
+        for test in (runs_and_resumes, random_patches):
+            try:
+                test(out)
+                passed += 1
+            except AssertionError as error:
+                failed += 1
+                print("%s: %s" % (test.__name__, error))
+    print("%d passed, %d failed" % (passed, failed))
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
