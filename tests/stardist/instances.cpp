@@ -159,6 +159,10 @@ TEST_CASE("instances: bad arguments are named") {
         }) == "instances: volumes are scored by iou at 0.5 and by iou at 0.25");
   CHECK(message<UsageError>([&] { (void)group_matching_labels<int16_t>({a}); }) == "group labels: 1 frames (expected at least 2)");
   CHECK(message<UsageError>([&] { (void)group_matching_labels<int16_t>({negative, a}); }).find("hold -4") != std::string::npos);
+  const Volume<uint32_t> large({1, 1, 2}, 3000000000u);
+  CHECK(match_instances(large, large).pairs[0].true_id == 3000000000);
+  CHECK(message<UsageError>([&] { (void)group_matching_labels<uint32_t>({large, large}); }) ==
+        "group labels: id 3000000000 is too large for 32-bit labels. Renumber the objects first.");
 }
 
 TEST_CASE("instances: the large golden set") {

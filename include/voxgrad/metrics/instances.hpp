@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <limits>
 #include <unordered_map>
 #include <vector>
 
@@ -140,8 +141,12 @@ std::vector<data::Volume<int32_t>> group_matching_labels(const std::vector<data:
   for (const data::Volume<T>& frame : frames) {
     std::unordered_map<T, int32_t> id;
     if (out.empty()) {
-      for (const T own : data::object_ids(frame)) id[own] = int32_t(own), next = std::max(next, int32_t(own) + 1);
       (void)object_overlap(frame, frame);  // refuses ids below 0
+      for (const T own : data::object_ids(frame)) {
+        check<UsageError>(int64_t(own) < std::numeric_limits<int32_t>::max(), "group labels: id ", int64_t(own),
+                          " is too large for 32-bit labels. Renumber the objects first.");
+        id[own] = int32_t(own), next = std::max(next, int32_t(own) + 1);
+      }
     } else {
       for (const MatchedPair& p : match_instances(out.back(), frame, thresh, criterion).pairs)
         if (p.accepted) id[T(p.pred_id)] = int32_t(p.true_id);
