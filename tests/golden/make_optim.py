@@ -41,6 +41,15 @@ def main():
             rows.append(p.detach().numpy().copy())
         np.save(folder / f"{name}.npy", np.array(rows))
 
+    # Keras' Adam, epsilon outside the corrected root: lr sqrt(1 - b2^t) / (1 - b1^t) m / (sqrt(v) + eps)
+    p, m, v, rows = np.cos(np.arange(7.0)), np.zeros(7), np.zeros(7), []
+    for t in range(5):
+        g = 0.1 * p + np.sin(0.3 * np.arange(7) + t) / (t + 1)
+        m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g * g
+        p = p - 3e-2 * np.sqrt(1 - 0.999 ** (t + 1)) / (1 - 0.9 ** (t + 1)) * m / (np.sqrt(v) + 1e-3)
+        rows.append(p)
+    np.save(folder / "adam_keras.npy", np.array(rows))
+
     def rates(make, report):
         optimiser = O.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.1)
         schedule, out = make(optimiser), []

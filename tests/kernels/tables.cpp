@@ -28,6 +28,8 @@ TEST_CASE("every light op has CPU kernels before main") {
   CHECK(reduce.filled(DeviceKind::cpu));
   CHECK(max_pool3d.filled(DeviceKind::cpu));
   CHECK(upsample3d.filled(DeviceKind::cpu));
+  CHECK(softmax.filled(DeviceKind::cpu));
+  CHECK(ray_loss.filled(DeviceKind::cpu));
   CHECK(batch_norm.filled(DeviceKind::cpu));
   CHECK(copy_box.filled(DeviceKind::cpu));
   CHECK(memory.filled(DeviceKind::cpu));

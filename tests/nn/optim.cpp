@@ -50,10 +50,11 @@ const std::vector<std::pair<std::string, Make>> optimisers = {
     {"sgd_decay", sgd(0.1, 0, 0.1, false)},
     {"adam", adam({2e-4, 0.9, 0.999, 1e-8, 0, false})},
     {"adam_decay", adam({0.05, 0.8, 0.95, 1e-3, 0.1, false})},
-    {"adamw", adam({0.05, 0.9, 0.999, 1e-8, 0.1, true})}};
+    {"adamw", adam({0.05, 0.9, 0.999, 1e-8, 0.1, true})},
+    {"adam_keras", adam({.lr = 3e-2, .eps = 1e-3, .epsilon_hat = true})}};
 }  // namespace
 
-TEST_CASE("optimisers follow PyTorch for five steps") {
+TEST_CASE("optimisers follow PyTorch, and Adam also Keras, for five steps") {
   for (const auto& [name, make] : optimisers) step_along(name, make, DType::f64, 1e-14);
   for_each_isa_and_threads([](const char*, int) {
     for (const auto& [name, make] : optimisers) step_along(name, make, DType::f32, 1e-6);

@@ -36,6 +36,10 @@ std::vector<OpCase> cases() {
       cv("conv3d_dilation", "conv(a, b, c, padding=2, dilation=2)", {1, 5, 4, 7, 2}, {3, 3, 3, 2, 3}, {{1, 1, 1}, {2, 2, 2}, {2, 2, 2}}),
       cv("conv3d_axes", "conv(a, b, c, stride=(1, 2, 3), padding=(0, 1, 2), dilation=(1, 2, 1))", {1, 4, 7, 8, 2},
          {3, 2, 3, 2, 3}, {{1, 2, 3}, {0, 1, 2}, {1, 2, 1}}),
+      cv("conv3d_same_stride", "conv(F.pad(a, (0, 0, 0, 1, 0, 1, 0, 1)), b, c, stride=2)", {2, 4, 6, 8, 3}, {3, 3, 3, 3, 4},
+         {{2, 2, 2}, {0, 0, 0}, {1, 1, 1}, {1, 1, 1}}),
+      cv("conv3d_even_end", "conv(F.pad(a, (0, 0, 0, 1, 1, 2, 0, 1)), b, c)", {1, 3, 5, 6, 2}, {2, 4, 2, 2, 3},
+         {{1, 1, 1}, {0, 1, 0}, {1, 1, 1}, {1, 1, 1}}),
       cv("conv3d_point", "conv(a, b, c)", {2, 3, 3, 3, 8}, {1, 1, 1, 8, 1}),
       cv("conv3d_one_input", "conv(a, b, c, padding=1)", {1, 4, 3, 9, 1}, {3, 3, 3, 1, 8}, padding(1)),
       cv("conv3d_one_output", "conv(a, b, c, padding=1)", {1, 3, 3, 4, 7}, {3, 3, 3, 7, 1}, padding(1)),
@@ -62,6 +66,9 @@ std::vector<OpCase> layers() {
       cv("conv3d 8 to 1, a point", "", {2, 5, 6, 7, 8}, {1, 1, 1, 8, 1}),
       cv("conv3d 16 to 16, dilation 3", "", {1, 7, 7, 9, 16}, {3, 3, 3, 16, 16}, {{1, 1, 1}, {3, 3, 3}, {3, 3, 3}}),
       cv("conv3d 16 to 8, stride 2", "", {1, 7, 8, 9, 16}, {3, 3, 3, 16, 8}, {{2, 2, 2}, {1, 1, 1}, {1, 1, 1}}),
+      cv("conv3d 16 to 16, stride 2, zeros at the end", "", {1, 6, 8, 18, 16}, {3, 3, 3, 16, 16}, {{1, 2, 2}, {1, 0, 0}, {1, 1, 1}, {0, 1, 1}}),
+      cv("conv3d 8 to 8, even kernel", "", {1, 5, 6, 17, 8}, {2, 4, 3, 8, 8}, {{1, 1, 1}, {0, 1, 1}, {1, 1, 1}, {1, 1, 0}}),
+      cv("conv3d 16 to 32, more zeros at the end", "", {1, 5, 6, 19, 16}, {3, 3, 3, 16, 32}, {{1, 1, 1}, {1, 1, 1}, {1, 1, 1}, {1, 1, 1}}),
       cv("conv3d 8 to 8, kernel 5", "", {1, 6, 7, 9, 8}, {5, 5, 5, 8, 8}, padding(2)),
   };
 }
@@ -69,6 +76,22 @@ std::vector<OpCase> layers() {
 
 TEST_CASE("conv3d") { run_cases(cases()); }
 TEST_CASE("conv3d, layers") { run_cases(layers()); }
+
+TEST_CASE("padding same: extents, and where the odd zero goes") {
+  const auto same = [](int64_t in, int64_t kernel, int64_t stride) {
+    const Conv3dOptions o = same_padding({1, in, in, in, 1}, {kernel, kernel, kernel}, {stride, stride, stride});
+    const Tensor y = conv3d(Tensor::zeros({1, in, in, in, 1}), Tensor::zeros({kernel, kernel, kernel, 1, 1}), Tensor(), o);
+    CHECK(y.shape()[3] == (in + stride - 1) / stride);
+    return std::pair{o.padding[0], o.extra_end[0]};
+  };
+  CHECK(same(8, 3, 1) == std::pair<int64_t, int64_t>{1, 0});
+  CHECK(same(8, 4, 1) == std::pair<int64_t, int64_t>{1, 1});
+  CHECK(same(8, 3, 2) == std::pair<int64_t, int64_t>{0, 1});  // nothing before, one after
+  CHECK(same(7, 3, 2) == std::pair<int64_t, int64_t>{1, 0});
+  CHECK(same(9, 1, 2) == std::pair<int64_t, int64_t>{0, 0});
+  CHECK(same(5, 7, 4) == std::pair<int64_t, int64_t>{3, 0});
+  CHECK(same(1, 6, 3) == std::pair<int64_t, int64_t>{2, 1});
+}
 
 TEST_CASE("conv3d of an empty batch is empty") {
   const Tensor y = conv3d(Tensor({0, 3, 3, 3, 2}), Tensor::zeros({3, 3, 3, 2, 4}), Tensor::zeros({4}), padding(1));

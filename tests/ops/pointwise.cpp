@@ -22,6 +22,8 @@ std::vector<OpCase> unary_cases() {
       {"softplus", "F.softplus(a)", {{P, -3, 3}}, [](In x) { return softplus(x[0]); }},
       {"softplus_wide", "F.softplus(a, threshold=1e9)", {{P, -600, 600}}, [](In x) { return softplus(x[0]); }},
       {"tanh", "torch.tanh(a)", {{P, -3, 3}}, [](In x) { return tanh(x[0]); }},
+      {"elu", "F.elu(a, 1.3)", {{P, -3, 3, 0.05}}, [](In x) { return elu(x[0], 1.3); }},
+      {"selu", "F.selu(a)", {{P, -3, 3, 0.05}}, [](In x) { return elu(x[0], 1.6732632423543772, 1.0507009873554805); }},
       {"exp", "torch.exp(a)", {{P, -3, 3}}, [](In x) { return exp(x[0]); }},
       {"log", "torch.log(a)", {{P, 0.1, 4}}, [](In x) { return log(x[0]); }},
       {"sqrt", "torch.sqrt(a)", {{P, 0.1, 4}}, [](In x) { return sqrt(x[0]); }},

@@ -12,6 +12,8 @@
 #include "voxgrad/cpu/norm.hpp"
 #include "voxgrad/cpu/pointwise.hpp"
 #include "voxgrad/cpu/pool3d.hpp"
+#include "voxgrad/cpu/ray_loss.hpp"
 #include "voxgrad/cpu/reduce.hpp"
 #include "voxgrad/cpu/set_mean.hpp"
+#include "voxgrad/cpu/softmax.hpp"
 #include "voxgrad/cpu/upsample3d.hpp"

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #pragma once
 // CPU tables of the pointwise ops, unfolded from the type lists. f32 runs on vectors where pointwise.inl has the
-// functor (tanh goes through the standard library), f64 through the plain loops; both on all threads.
+// functor (tanh and elu go through the standard library), f64 through the plain loops; both on all threads.
 
 #include "voxgrad/core/parallel.hpp"
 #include "voxgrad/cpu/pointwise_ref.hpp"
@@ -16,6 +16,8 @@ template <class F>
 inline constexpr bool on_vectors = true;
 template <>
 inline constexpr bool on_vectors<kernels::Tanh> = false;
+template <>
+inline constexpr bool on_vectors<kernels::Elu> = false;
 
 /// A kernel on all threads. It is a pointer, so that this is compiled once and not per functor.
 template <class T>

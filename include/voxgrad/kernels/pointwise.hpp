@@ -49,6 +49,12 @@ struct Tanh {
   template <class T> static T f(T x, Params) { return std::tanh(x); }
   template <class T> static constexpr T df(T, T y, Params) { return T(1) - y * y; }
 };
+struct Elu {  // a: scale below zero, b: scale of the whole; 1 and 1 is ELU
+  static constexpr const char* name = "elu";
+  static constexpr Reads reads = Reads::y;
+  template <class T> static T f(T x, Params p) { return T(p.b) * (x > T(0) ? x : T(p.a) * std::expm1(x)); }
+  template <class T> static constexpr T df(T, T y, Params p) { return y > T(0) ? T(p.b) : y + T(p.a * p.b); }
+};
 struct Exp {
   static constexpr const char* name = "exp";
   static constexpr Reads reads = Reads::y;
@@ -94,7 +100,7 @@ struct Clamp {  // to [a, b]
 
 template <class... Fs>
 struct List {};
-using UnaryList = List<LeakyRelu, Sigmoid, Softplus, Tanh, Exp, Log, Sqrt, Square, Abs, Affine, Clamp>;
+using UnaryList = List<LeakyRelu, Sigmoid, Softplus, Tanh, Elu, Exp, Log, Sqrt, Square, Abs, Affine, Clamp>;
 
 struct UnaryTable {
   /// y[i] = f(x[i]); y may be x.

@@ -11,6 +11,7 @@ namespace voxgrad {
 
 struct Conv3dOptions {
   std::array<int64_t, 3> stride{1, 1, 1}, padding{0, 0, 0}, dilation{1, 1, 1};
+  std::array<int64_t, 3> extra_end{0, 0, 0};  ///< zeros at the end of each axis beyond `padding`, fewer than the kernel spans
 };
 struct ConvTranspose3dOptions {
   std::array<int64_t, 3> stride{1, 1, 1}, padding{0, 0, 0}, output_padding{0, 0, 0}, dilation{1, 1, 1};
@@ -86,11 +87,27 @@ inline kernels::Conv3dProblem conv3d_problem(const char* op, const Shape& x, DTy
   kernels::Conv3dProblem p{};
   conv_problem(op, x, dtype, weight, bias, options.stride, options.padding, options.dilation, p);
   for (int i = 0; i < 3; ++i) {
-    p.out[i] = conv_extent(p.in[i], p.kernel[i], p.stride[i], p.padding[i], p.dilation[i]);
+    const int64_t extra = options.extra_end[size_t(i)];  // the kernels see it as outputs that reach past the end
+    check<ShapeError>(extra >= 0 && extra <= p.dilation[i] * (p.kernel[i] - 1), op, ": extra_end is ", extra,
+                      " (expected 0 to ", p.dilation[i] * (p.kernel[i] - 1), ", what the kernel reaches over)");
+    p.out[i] = conv_extent(p.in[i] + extra, p.kernel[i], p.stride[i], p.padding[i], p.dilation[i]);
     check<ShapeError>(p.out[i] > 0, op, ": the kernel ", weight.shape(), " does not fit into x ", x, " with padding ",
                       p.padding[i]);
   }
   return p;
+}
+
+/// Keras' and TensorFlow's padding="same": ceil(in / stride) outputs, the odd zero at the end.
+inline Conv3dOptions same_padding(const Shape& x, const std::array<int64_t, 3>& kernel, const std::array<int64_t, 3>& stride) {
+  Conv3dOptions o;
+  o.stride = stride;
+  for (size_t a = 0; a < 3; ++a) {
+    const int64_t in = x[int(a) + 1], out = (in + stride[a] - 1) / stride[a];
+    const int64_t total = std::max<int64_t>((out - 1) * stride[a] + kernel[a] - in, 0);
+    o.padding[a] = total / 2;
+    o.extra_end[a] = total % 2;
+  }
+  return o;
 }
 
 /// y[n,o,co] = bias[co] + sum over k, ci of x[n, o stride + k dilation - padding, ci] weight[k,ci,co], as PyTorch's

@@ -14,6 +14,7 @@ struct BatchNormOptions {
   double eps = 1e-5;
   double momentum = 0.1;  ///< running = (1 - momentum) running + momentum batch
   bool training = true;   ///< batch statistics, which also update the running ones; else running statistics
+  bool unbiased = true;   ///< the running variance takes the unbiased one, as in PyTorch; false: the biased one, as in Keras
   double slope = 1;       ///< of the leaky relu applied to the result; 1: none, 0: relu
 };
 
@@ -49,7 +50,7 @@ inline NormNumbers norm_numbers(int64_t rows, bool batch, std::vector<double> me
     using T = decltype(zero);
     const auto g = gamma.span<T>(), b = beta.span<T>();
     if (batch && running_mean.defined() && running_var.defined()) {
-      const double unbias = double(rows) / double(rows - 1), m = options.momentum;
+      const double unbias = options.unbiased ? double(rows) / double(rows - 1) : 1, m = options.momentum;
       const auto rm = running_mean.mutable_span<T>(), rv = running_var.mutable_span<T>();
       for (size_t c = 0; c < C; ++c) {
         rm[c] = T((1 - m) * double(rm[c]) + m * n.mean[c]);
@@ -70,7 +71,7 @@ inline NormNumbers norm_numbers(int64_t rows, bool batch, std::vector<double> me
 }
 
 /// y = act(gamma (x - mean) / sqrt(var + eps) + beta) per channel, the last axis of x. In training mode mean and
-/// biased variance are the batch's, and running_mean/running_var [C] are updated in place with the unbiased variance.
+/// biased variance are the batch's, and running_mean/running_var [C] are updated in place, with the unbiased variance by default.
 /// As PyTorch's BatchNorm3d (Ioffe & Szegedy 2015). Undefined running tensors mean: batch statistics always.
 inline Tensor batch_norm(const Tensor& x, const Tensor& gamma, const Tensor& beta, Tensor running_mean, Tensor running_var,
                          const BatchNormOptions& options = {}) {

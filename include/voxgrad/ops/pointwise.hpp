@@ -37,6 +37,11 @@ inline Tensor sigmoid(const Tensor& x) { return unary<kernels::Sigmoid>(x); }
 /// log(1 + e^x), without overflow.
 inline Tensor softplus(const Tensor& x) { return unary<kernels::Softplus>(x); }
 inline Tensor tanh(const Tensor& x) { return unary<kernels::Tanh>(x); }
+/// scale * (x > 0 ? x : alpha (e^x - 1)), alpha and scale > 0 (Clevert et al. 2016; SELU: Klambauer et al. 2017).
+inline Tensor elu(const Tensor& x, double alpha = 1, double scale = 1) {
+  check<UsageError>(alpha > 0 && scale > 0, "elu: alpha ", alpha, " and scale ", scale, " must be above 0");
+  return unary<kernels::Elu>(x, {alpha, scale});
+}
 inline Tensor exp(const Tensor& x) { return unary<kernels::Exp>(x); }
 inline Tensor log(const Tensor& x) { return unary<kernels::Log>(x); }
 inline Tensor sqrt(const Tensor& x) { return unary<kernels::Sqrt>(x); }

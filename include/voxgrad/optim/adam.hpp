@@ -2,6 +2,8 @@
 #pragma once
 // Adam (Kingma & Ba 2015) and AdamW (Loshchilov & Hutter 2019), as PyTorch computes them.
 
+#include <cmath>
+
 #include "voxgrad/core/trace.hpp"
 #include "voxgrad/kernels/adam.hpp"
 #include "voxgrad/optim/optimizer.hpp"
@@ -12,6 +14,7 @@ struct AdamOptions {
   double lr = 1e-3, beta1 = 0.9, beta2 = 0.999, eps = 1e-8;
   double weight_decay = 0;
   bool decoupled = false;  ///< AdamW: decay the weights, not the gradient
+  bool epsilon_hat = false;  ///< eps beside the root of v before its correction, as in Keras (the paper's epsilon hat)
 };
 
 class Adam : public Optimizer {
@@ -27,10 +30,11 @@ class Adam : public Optimizer {
   void step() override {
     ++step_;
     TraceScope trace("adam", "step", {}, {});
+    const double eps = options.epsilon_hat ? options.eps / std::sqrt(1 - std::pow(options.beta2, double(step_))) : options.eps;
     for (size_t i = 0; i < parameters_.size(); ++i) {
       Tensor& p = *parameters_[i].tensor;
       if (!p.grad().defined()) continue;
-      const kernels::AdamProblem problem{p.dtype(), p.size(), options.lr, options.beta1, options.beta2, options.eps,
+      const kernels::AdamProblem problem{p.dtype(), p.size(), options.lr, options.beta1, options.beta2, eps,
                                          options.weight_decay, options.decoupled, step_};
       kernels::optim.at(p.device()).adam(problem, p.raw(), p.grad().raw(), m_[i].raw(), v_[i].raw());
       p.touch();
