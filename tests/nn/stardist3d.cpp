@@ -137,9 +137,9 @@ TEST_CASE("StarDist's losses without annotation, without objects, and at certain
   const Tensor dist = Tensor::full({1, 1, 1, 2, 4}, -3), target = Tensor::zeros({1, 1, 1, 2, 4});
   CHECK(std::abs(models::stardist_dist_loss(dist, target, background, 0.5).item() - 1.5) < 1e-6);  // the regulariser alone
   CHECK(message<ShapeError>([&] { models::stardist_dist_loss(dist, none, background, 0); }) ==
-        "stardist_dist_loss: dist is 1x1x1x2x4, target is 1x1x1x2x1");
+        "ray_loss: dist is 1x1x1x2x4, target is 1x1x1x2x1");
   CHECK(message<ShapeError>([&] { models::stardist_dist_loss(dist, target, target, 0); }) ==
-        "stardist_dist_loss: dist is 1x1x1x2x4, the target probability 1x1x1x2x4");
+        "ray_loss: dist is 1x1x1x2x4, mask is 1x1x1x2x4");
   CHECK(message<ShapeError>([&] { models::stardist_prob_loss(none, dist); }) ==
         "stardist_prob_loss: prob is 1x1x1x2x1, target is 1x1x1x2x4");
 }
@@ -155,8 +155,24 @@ TEST_CASE("StarDist-3D refuses what it cannot be or take") {
   CHECK(build([](auto& o) { o.grid = {1, 3, 2}; }) == "stardist3d: grid is 3 (expected a power of two)");
   CHECK(build([](auto& o) { o.n_rays = 3; }) == "stardist3d: n_rays is 3 (expected 4 to 4096)");
   CHECK(build([](auto& o) { o.unet_n_depth = 9; }) == "stardist3d: unet_n_depth is 9 (expected 0 to 8)");
-  CHECK(build([](auto& o) { o.unet_kernel_size = {3, 2, 3}; }) == "stardist3d: unet_kernel_size is 2 (expected an odd number)");
+  CHECK(build([](auto& o) { o.unet_kernel_size = {3, 0, 3}; }) == "stardist3d: unet_kernel_size is 0 (expected 1 to 31)");
   CHECK(build([](auto& o) { o.unet_pool = {0, 2, 2}; }) == "stardist3d: unet_pool is 0 (expected 1 to 16)");
+  CHECK(build([](auto& o) { o.unet_dropout = 1; }) == "stardist3d: unet_dropout is 1 (expected from 0 to below 1)");
+  CHECK(build([](auto& o) { o.unet_last_activation = "rleu"; }) ==
+        "stardist3d: unet_last_activation is 'rleu' (expected one of linear, relu, leaky_relu, relu6, elu, selu, sigmoid, tanh, "
+        "softplus, softsign, swish, silu, exponential)");
+  const auto residual = [&](auto change) {
+    return build([&](auto& o) {
+      o.backbone = models::StarDistBackbone::resnet;
+      change(o);
+    });
+  };
+  CHECK(residual([](auto& o) { o.resnet_n_conv_per_block = 1; }) == "stardist3d: resnet_n_conv_per_block is 1 (expected 2 to 16)");
+  CHECK(residual([](auto& o) { o.resnet_kernel_init = "he"; }) ==
+        "stardist3d: resnet_kernel_init is 'he' (expected glorot, he or lecun with _uniform or _normal)");
+  CHECK(residual([](auto& o) { o.grid = {1, 8, 2}, o.resnet_n_blocks = 2; }) ==
+        "stardist3d: resnet_n_blocks is 2 (expected at least 3, which the grid takes)");
+  CHECK(residual([](auto& o) { o.unet_n_depth = 99; }) == "no error");  // nobody looks at it
   StarDist3d net({.n_rays = 4, .grid = {1, 2, 2}, .unet_n_filter_base = 2, .net_conv_after_unet = 0});
   CHECK(message<ShapeError>([&] { net(Tensor::zeros({1, 4, 8, 8, 2})); }) ==
         "stardist3d: input must be [N,D,H,W,1], got 1x4x8x8x2");
