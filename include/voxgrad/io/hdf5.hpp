@@ -152,6 +152,15 @@ class H5File {
            H5Aexists_by_name(file_.get(), object.c_str(), name.c_str(), H5P_DEFAULT) > 0;
   }
 
+  /// Whether an attribute that exists holds text.
+  bool attribute_is_text(const std::string& object, const std::string& name) const {
+    h5::Guard guard;
+    int64_t count = 0;
+    h5::Id id = open_attribute(object, name, count);
+    h5::Id type(H5Aget_type(id.get()), H5Tclose);
+    return H5Tget_class(type.get()) == H5T_STRING;
+  }
+
   /// All numbers of an attribute, converted to T.
   template <class T>
   std::vector<T> attribute(const std::string& object, const std::string& name) const {

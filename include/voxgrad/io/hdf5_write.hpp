@@ -113,6 +113,20 @@ class H5Writer {
                     values.data());
   }
 
+  /// Attaches a list of strings of one length, padded with zero bytes.
+  void set_attribute(const std::string& object, const std::string& name, const std::vector<std::string>& values) {
+    h5::Guard guard;
+    size_t width = 1;
+    for (const std::string& v : values) width = std::max(width, v.size());
+    std::string all;
+    for (const std::string& v : values) all += v + std::string(width - v.size(), '\0');
+    h5::Id type(H5Tcopy(H5T_C_S1), H5Tclose);
+    H5Tset_size(type.get(), width);
+    H5Tset_strpad(type.get(), H5T_STR_NULLPAD);
+    const hsize_t n = values.size();
+    write_attribute(object, name, type.get(), h5::Id(H5Screate_simple(1, &n, nullptr), H5Sclose), all.data());
+  }
+
   /// Closes the file and gives it its name. After this the writer is done.
   void commit() {
     h5::Guard guard;
