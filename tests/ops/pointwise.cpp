@@ -5,6 +5,8 @@
 
 #include "catch.hpp"
 #include "op_case.hpp"
+#include "voxgrad/autograd/backward.hpp"
+#include "voxgrad/ops/cast.hpp"
 
 using namespace voxgrad;
 using namespace voxgrad::test;
@@ -55,6 +57,17 @@ TEST_CASE("add, broadcast") { run_cases(broadcast_cases("add", "+", [](In x) { r
 TEST_CASE("sub, broadcast") { run_cases(broadcast_cases("sub", "-", [](In x) { return x[0] - x[1]; }, {0, 1})); }
 TEST_CASE("mul, broadcast") { run_cases(broadcast_cases("mul", "*", [](In x) { return x[0] * x[1]; }, {0, 1})); }
 TEST_CASE("div, broadcast") { run_cases(broadcast_cases("div", "/", [](In x) { return x[0] / x[1]; }, {0})); }
+
+TEST_CASE("cast: the gradient comes back in the input's type; the same type is the same tensor") {
+  Tensor x = Tensor::from(std::vector<float>{1, -2}, {2});
+  x.set_requires_grad();
+  CHECK(cast(x, DType::f32).is(x));
+  const Tensor y = cast(x, DType::f64);
+  CHECK(y.dtype() == DType::f64);
+  backward(sum(y * y));
+  REQUIRE(x.grad().dtype() == DType::f32);
+  CHECK(x.grad().span<float>()[1] == -4);
+}
 
 TEST_CASE("functions with an overflow in between stay finite") {
   for (DType t : {DType::f32, DType::f64})

@@ -4,6 +4,7 @@
 // their weighted cross-entropy.
 
 #include "voxgrad/models/stardist3d.hpp"
+#include "voxgrad/ops/cast.hpp"
 #include "voxgrad/ops/mean.hpp"
 #include "voxgrad/ops/ray_loss.hpp"
 
@@ -34,13 +35,15 @@ inline constexpr double stardist_epsilon = 1e-7;  ///< Keras' epsilon
 
 /// Mean binary cross-entropy over the voxels with a target of at least 0; a target of -1 means "not annotated".
 /// Predictions are clipped to [epsilon, 1 - epsilon], without gradient outside, and the logarithms shifted by epsilon,
-/// as in Keras 2. Without any annotated voxel the loss is 0.
+/// as in Keras 2; inside it runs in f64, as 1 - q has two digits left in f32 near the clip. Without any annotated voxel
+/// the loss is 0.
 inline Tensor stardist_prob_loss(const Tensor& prob, const Tensor& target) {
   check<ShapeError>(prob.shape() == target.shape(), "stardist_prob_loss: prob is ", prob.shape(), ", target is ", target.shape());
   const double e = stardist_epsilon;
-  const Tensor q = clamp(prob, e, 1 - e), valid = clamp(target, -1, 0) + 1.0, t = clamp(target, 0, 1);
+  const Tensor q = clamp(cast(prob, DType::f64), e, 1 - e), to = target.to(DType::f64);
+  const Tensor valid = clamp(to, -1, 0) + 1.0, t = clamp(to, 0, 1);
   const Tensor likelihood = t * log(q + e) + (1.0 - t) * log(1.0 - q + e);
-  return sum(valid * likelihood) * (-1 / std::max(1.0, sum(valid).item()));
+  return cast(sum(valid * likelihood) * (-1 / std::max(1.0, sum(valid).item())), prob.dtype());
 }
 
 /// The error of the distances, weighted by the mask, and their size outside it (ray_loss in ops/ray_loss.hpp).
@@ -62,9 +65,9 @@ inline Tensor stardist_class_loss(const Tensor& prob, const Tensor& target, cons
   Shape one = prob.shape();
   one.set(-1, 1);
   const double e = stardist_epsilon;
-  const Tensor q = clamp(prob / reshape(sum(prob + e, {-1}), one), e, 1 - e);
-  const Tensor w = Tensor::from(weights.empty() ? std::vector<double>(size_t(classes), 1.0) : weights, {classes}).to(prob.dtype());
-  return sum(w * clamp(target, 0, 1) * log(q)) * (-1 / double(voxels));
+  const Tensor p = cast(prob, DType::f64), q = clamp(p / reshape(sum(p + e, {-1}), one), e, 1 - e);
+  const Tensor w = Tensor::from(weights.empty() ? std::vector<double>(size_t(classes), 1.0) : weights, {classes});
+  return cast(sum(w * clamp(target.to(DType::f64), 0, 1) * log(q)) * (-1 / double(voxels)), prob.dtype());
 }
 
 /// The terms of the loss, and their weighted sum.
@@ -95,13 +98,13 @@ struct StarDistMeasures {
 inline StarDistMeasures stardist_measures(const StarDistMaps& predicted, const StarDistTargets& target) {
   NoGrad off;
   const double e = stardist_epsilon;
-  const Tensor valid = clamp(target.prob, -1, 0) + 1.0, t = clamp(target.prob, e, 1);
+  const Tensor to = target.prob.to(DType::f64), valid = clamp(to, -1, 0) + 1.0, t = clamp(to, e, 1);
   const auto cross_entropy = [&](const Tensor& of) {
     const Tensor q = clamp(of, e, 1 - e);
     return -sum(valid * (t * log(q + e) + (1.0 - t) * log(1.0 - q + e))).item() / std::max(1.0, sum(valid).item());
   };
   const auto rays = [&](RayError kind) { return masked_ray_error(predicted.dist, target.dist, target.weight(), kind); };
-  return {cross_entropy(predicted.prob) - cross_entropy(t), rays(RayError::mae), rays(RayError::mse), rays(RayError::overlap)};
+  return {cross_entropy(predicted.prob.to(DType::f64)) - cross_entropy(t), rays(RayError::mae), rays(RayError::mse), rays(RayError::overlap)};
 }
 
 }  // namespace voxgrad::models
