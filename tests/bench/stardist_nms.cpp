@@ -6,6 +6,8 @@
 // CASE: a number of candidates to make, or the PREFIX of PREFIX_{scores,points,dist}.f32 (raw float32, 96 rays with
 // anisotropy 1.7, 1.08, 1). Survivors of the last case go to PREFIX_kept.i64 (of --save, or its own).
 
+#include <malloc.h>
+
 #include <chrono>
 #include <cmath>
 #include <cstdio>
@@ -85,7 +87,10 @@ double wall_seconds() {
 
 /// Peak memory of the process in MiB; `reset` starts a new peak.
 double peak_mib(bool reset) {
-  if (reset) std::ofstream("/proc/self/clear_refs") << "5";
+  if (reset) {
+    malloc_trim(0);  // what was freed before must not hide what is taken now
+    std::ofstream("/proc/self/clear_refs") << "5";
+  }
   std::ifstream status("/proc/self/status");
   for (std::string line; std::getline(status, line);)
     if (line.rfind("VmHWM:", 0) == 0) return std::atof(line.c_str() + 6) / 1024;

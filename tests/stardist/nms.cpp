@@ -179,6 +179,9 @@ TEST_CASE("suppression: nothing, one, outliers, and stopping") {
   for (size_t r = 0; r < 20; ++r) c.c.dist[r] = 60;  // one that holds all others
   c.c.scores[0] = 2;
   CHECK(suppress(c.c.scores, c.polyhedra(), at(0.3f)).kept == std::vector<int64_t>{0});
+  test::NmsCase tiny = c;  // boxes without extent: nothing is ever dropped, and the mean stretch is no number
+  std::fill(tiny.c.dist.begin(), tiny.c.dist.end(), 0.3f);
+  CHECK(suppress(tiny.c.scores, tiny.polyhedra(), at(0)).kept.size() == 40);
   int64_t calls = 0;
   NmsOptions options = at(0.3f);
   options.progress = [&](int64_t done, int64_t of) {
@@ -188,6 +191,35 @@ TEST_CASE("suppression: nothing, one, outliers, and stopping") {
   c.c.scores[0] = -1;
   CHECK(message<Interrupted>([&] { suppress(c.c.scores, c.polyhedra(), options); }).find("suppression: stopped after ") == 0);
   CHECK(calls == 3);
+}
+
+TEST_CASE("suppression: polyhedra too large for a mask are counted piece by piece") {
+  const Rays rays = make_rays(GoldenSpiral{20, {}}), needles = scaled(rays, {1, 1, 20});
+  Candidates c{{2, 1}, {20, 20, 300, 23, 19, 290}, {}};
+  for (size_t r = 0; r < 40; ++r) c.dist.push_back(r % 3 == 0 ? 10.f : 15.f);
+  const Polyhedra p = c.polyhedra(needles);
+  PairScratch s;
+  std::vector<Vec3f> a, b;
+  corners(needles, p.distances(0), p.centre(0), a);
+  corners(needles, p.distances(1), p.centre(1), b);
+  const Box box = bounding_box(needles, p.distances(0), p.centre(0));
+  int64_t tiles = 0, pieces = 0;
+  for_each_tile(box, [&](const Box& tile) {
+    ++tiles;
+    pieces += count_shared(polyhedron_mask(needles, a, p.centre(0), tile), needles, b, p.centre(1), s.seen);
+    return true;
+  });
+  CHECK(tiles >= 2);
+  CHECK(pieces > 10000);
+  CHECK(pieces == count_shared(polyhedron_mask(needles, a, p.centre(0), box), needles, b, p.centre(1), s.seen));
+
+  c.points = {300, 300, 300, 316, 300, 300};  // a huge spiky one and a small one that it holds
+  for (size_t r = 0; r < 40; ++r) c.dist[r] = r >= 20 ? 6.f : r % 3 == 0 ? 6.f : 200.f;
+  const Polyhedra q = c.polyhedra(rays);
+  REQUIRE(bounding_box(rays, q.distances(0), q.centre(0)).voxels() > 1 << 24);
+  const NmsResult r = suppress(c.scores, q, at(0.5f));
+  CHECK(r.kept.size() == 1);
+  CHECK(r.counters.dropped_count == 1);
 }
 
 TEST_CASE("suppression: wrong arguments are named") {

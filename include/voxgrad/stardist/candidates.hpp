@@ -46,7 +46,8 @@ inline void check_rule(const CandidateRule& rule) {
 }
 
 /// Candidates of dense maps: prob [D, H, W] scores, dist [D, H, W, R], both on the grid.
-/// Errors: as check_rule(); ShapeError for maps that do not fit; Error for a score that is not a number.
+/// Errors: as check_rule(); ShapeError for maps that do not fit; Error for a score within the border that is
+/// not a number.
 inline Candidates find_candidates(std::span<const float> prob, std::span<const float> dist,
                                   const std::array<int64_t, 3>& shape, int64_t rays, const CandidateRule& rule) {
   check_rule(rule);
@@ -54,24 +55,30 @@ inline Candidates find_candidates(std::span<const float> prob, std::span<const f
   check<ShapeError>(int64_t(prob.size()) == n && int64_t(dist.size()) == n * rays, "candidates: maps of ", prob.size(),
                     " scores and ", dist.size(), " distances (expected ", n, " and ", n * rays, " for ", shape[0], " x ",
                     shape[1], " x ", shape[2], " points and ", rays, " rays)");
-  Candidates out;
   const auto& b = rule.border;
-  for (int64_t z = 0; z < shape[0]; ++z)
-    for (int64_t y = 0; y < shape[1]; ++y)
-      for (int64_t x = 0; x < shape[2]; ++x) {
-        const int64_t i = (z * shape[1] + y) * shape[2] + x;
-        const float score = prob[size_t(i)];
-        check<Error>(!std::isnan(score), "candidates: the score at z ", z, ", y ", y, ", x ", x, " is not a number");
-        if (!(score > rule.prob_thresh) || z < b[0][0] || z >= shape[0] - b[0][1] || y < b[1][0] ||
-            y >= shape[1] - b[1][1] || x < b[2][0] || x >= shape[2] - b[2][1])
-          continue;
-        out.scores.push_back(score);
-        out.points.insert(out.points.end(), {float(z * rule.grid[0]), float(y * rule.grid[1]), float(x * rule.grid[2])});
-        for (int64_t r = 0; r < rays; ++r) {
-          const float d = dist[size_t(i * rays + r)];
-          out.dist.push_back(d < rule.least_dist ? rule.least_dist : d);
+  const auto for_each_point = [&](auto&& f) {  // f(index, z, y, x) of the candidates
+    for (int64_t z = b[0][0]; z < shape[0] - b[0][1]; ++z)
+      for (int64_t y = b[1][0]; y < shape[1] - b[1][1]; ++y)
+        for (int64_t x = b[2][0]; x < shape[2] - b[2][1]; ++x) {
+          const int64_t i = (z * shape[1] + y) * shape[2] + x;
+          check<Error>(!std::isnan(prob[size_t(i)]), "candidates: the score at z ", z, ", y ", y, ", x ", x, " is not a number");
+          if (prob[size_t(i)] > rule.prob_thresh) f(i, z, y, x);
         }
-      }
+  };
+  size_t count = 0;
+  for_each_point([&](int64_t, int64_t, int64_t, int64_t) { ++count; });
+  Candidates out;
+  out.scores.reserve(count);
+  out.points.reserve(3 * count);
+  out.dist.reserve(count * size_t(rays));
+  for_each_point([&](int64_t i, int64_t z, int64_t y, int64_t x) {
+    out.scores.push_back(prob[size_t(i)]);
+    for (const int64_t c : {z * rule.grid[0], y * rule.grid[1], x * rule.grid[2]}) out.points.push_back(float(c));
+    for (int64_t r = 0; r < rays; ++r) {
+      const float d = dist[size_t(i * rays + r)];
+      out.dist.push_back(d < rule.least_dist ? rule.least_dist : d);
+    }
+  });
   return out;
 }
 

@@ -110,7 +110,7 @@ class Suppression {
     float longest = 0;
     for (const Vec3f& v : rays_.vertices) longest = std::max(longest, std::sqrt(v[0] * v[0] + v[1] * v[1] + v[2] * v[2]));
     const float stretch = longest > 1.0001f ? longest : 1.f;  // rays of length 1 leave the distances as they are
-    parallel_for(size(), 64, [&](int64_t begin, int64_t end) {
+    for_each_piece([&](int64_t begin, int64_t end) {
       std::vector<Vec3f> relative;
       for (int32_t i = int32_t(begin); i < end; ++i) {
         Summary& s = summary_[size_t(i)];
@@ -121,7 +121,7 @@ class Suppression {
       }
     });
     scale_ = options_.scale ? *options_.scale : mean_stretch();
-    parallel_for(size(), 64, [&](int64_t begin, int64_t end) {
+    for_each_piece([&](int64_t begin, int64_t end) {
       std::vector<Vec3f> relative;
       for (int32_t i = int32_t(begin); i < end; ++i) {
         scaled_corners(rays_, dist(i), scale_, relative);
@@ -130,6 +130,16 @@ class Suppression {
       }
     });
     for (const Summary& s : summary_) farthest_ = std::max(farthest_, s.reach);
+  }
+
+  // Candidates in pieces, between which work can be stopped.
+  template <class Body>
+  void for_each_piece(Body&& body) const {
+    constexpr int64_t piece = 1 << 16;
+    for (int64_t from = 0; from < size(); from += piece) {
+      if (from > 0) report(0);
+      parallel_for(std::min(piece, size() - from), 64, [&](int64_t begin, int64_t end) { body(from + begin, from + end); });
+    }
   }
 
   // One float32 sum in order of rank; the package's threads add in any order, so that its result varies.

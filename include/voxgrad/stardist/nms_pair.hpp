@@ -104,12 +104,22 @@ class PairTest {
   // Test 5. The package stops counting at the first voxel above t * m.
   bool count_exceeds(Subject& i, const Vec3f& centre, const Summary& si, const Summary& sj, double m,
                      PairScratch& s) const {
-    std::call_once(i.mask_once, [&] { i.mask = polyhedron_mask(rays_, i.corners, i.centre, si.box); });
     const float limit = float(m * double(t_));
-    const int64_t count = count_shared(i.mask, rays_, s.corners, centre, sj.box, s.seen);
+    int64_t count = 0;
+    if (si.box.voxels() <= largest_mask) {
+      std::call_once(i.mask_once, [&] { i.mask = polyhedron_mask(rays_, i.corners, i.centre, si.box); });
+      count = count_shared(i.mask, rays_, s.corners, centre, s.seen);
+    } else {  // not to be kept: piece by piece, where the boxes meet
+      for_each_tile(intersection(si.box, sj.box), [&](const Box& tile) {
+        count += count_shared(polyhedron_mask(rays_, i.corners, i.centre, tile), rays_, s.corners, centre, s.seen);
+        return float(count) <= limit;
+      });
+    }
     const float stopped = float(count) > limit ? std::floor(limit) + 1 : float(count);
     return float(double(stopped) / m) > t_;
   }
+
+  static constexpr int64_t largest_mask = int64_t(1) << 24;
 
   const Rays& rays_;
   float t_;

@@ -28,8 +28,10 @@ struct Polyhedra {
   Vec3f centre(int64_t i) const { return {points[size_t(3 * i)], points[size_t(3 * i + 1)], points[size_t(3 * i + 2)]}; }
 };
 
-/// Errors: UsageError for fewer than four rays; ShapeError for lists that do not fit; Error for a centre that is not
-/// finite and a distance that is not finite and above 0, both named by their index.
+inline constexpr float farthest_voxel = 4e5f;  ///< no centre and no distance reaches this; boxes fit 32 bits, their voxels 64
+
+/// Errors: UsageError for fewer than four rays; ShapeError for lists that do not fit; Error for a centre that is no
+/// position and a distance that is not above 0 or not finite, both named by their index.
 inline void check_polyhedra(const Polyhedra& p, const char* who) {
   check<UsageError>(p.rays != nullptr && p.rays->size() >= 4 && !p.rays->faces.empty(), who, ": ",
                     p.rays ? p.rays->size() : 0, " rays (a polyhedron has at least 4)");
@@ -41,15 +43,15 @@ inline void check_polyhedra(const Polyhedra& p, const char* who) {
   check<ShapeError>(int64_t(p.dist.size()) == n * rays, who, ": ", p.dist.size(), " distances for ", n, " centres and ",
                     rays, " rays (expected ", n * rays, ")");
   for (int64_t i = 0; i < 3 * n; ++i)
-    check<Error>(std::abs(p.points[size_t(i)]) < 1e9f, who, ": centre ", i / 3, " is at ", p.points[size_t(i)],
+    check<Error>(std::abs(p.points[size_t(i)]) < farthest_voxel, who, ": centre ", i / 3, " is at ", p.points[size_t(i)],
                  " (expected a number of voxels)");
   for (int64_t i = 0; i < n; ++i) {
     const float* d = p.distances(i);
     bool good = true;
-    for (int64_t r = 0; r < rays; ++r) good &= d[r] > 0 && d[r] < 1e9f;
+    for (int64_t r = 0; r < rays; ++r) good &= d[r] > 0 && d[r] < farthest_voxel;
     for (int64_t r = 0; !good && r < rays; ++r)
-      check<Error>(d[r] > 0 && d[r] < 1e9f, who, ": polyhedron ", i, ", ray ", r, ": distance ", d[r],
-                   " (expected above 0). Clip predicted distances from below, 0.001 is usual.");
+      check<Error>(d[r] > 0 && d[r] < farthest_voxel, who, ": polyhedron ", i, ", ray ", r, ": distance ", d[r],
+                   " (expected above 0 and below ", farthest_voxel, "). Clip predicted distances from below, 0.001 is usual.");
   }
 }
 

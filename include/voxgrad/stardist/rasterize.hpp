@@ -107,18 +107,25 @@ inline Mask polyhedron_mask(const Rays& rays, const std::vector<Vec3f>& corners,
 
 /// Number of voxels of `mask` that are inside the polyhedron as well. seen: scratch.
 inline int64_t count_shared(const Mask& mask, const Rays& rays, const std::vector<Vec3f>& corners, const Vec3f& centre,
-                            const Box& box, std::vector<uint8_t>& seen) {
+                            std::vector<uint8_t>& seen) {
   seen = mask.inside;
   int64_t count = 0;
-  // The rounded box may miss voxels at the polyhedron's tips by rounding: one more on each side, within the mask.
-  Box wider = box;
-  for (size_t k = 0; k < 3; ++k) --wider.lo[k], ++wider.hi[k];
-  for_each_inside(rays, corners, centre, intersection(mask.box, wider), [&](int32_t z, int32_t y, int32_t x, float) {
+  for_each_inside(rays, corners, centre, mask.box, [&](int32_t z, int32_t y, int32_t x, float) {
     uint8_t& s = seen[mask.at(z, y, x)];
     count += s;
     s = 0;
   });
   return count;
+}
+
+/// Calls f(tile) for boxes of at most 256 voxels along each axis that cover `box`, in order, until it returns false.
+template <class F>
+void for_each_tile(const Box& box, F&& f) {
+  constexpr int32_t side = 256;
+  for (int32_t z = box.lo[0]; z <= box.hi[0]; z += side)
+    for (int32_t y = box.lo[1]; y <= box.hi[1]; y += side)
+      for (int32_t x = box.lo[2]; x <= box.hi[2]; x += side)
+        if (!f(intersection(box, {{z, y, x}, {z + side - 1, y + side - 1, x + side - 1}}))) return;
 }
 
 }  // namespace voxgrad::stardist

@@ -67,10 +67,22 @@ class PolyhedronRuns {
     kernel_.clear(), hull_.clear();
     kernel_half_spaces(rays, corners_, kernel_);
     if (!hull_half_spaces(corners_, centre, builder_, hull_)) return;
-    mask_ = {box, std::vector<uint8_t>(std::move(mask_.inside))};
+    const int32_t slices = int32_t(std::clamp<int64_t>(largest_mask / (box.extent(1) * box.extent(2)), 1, box.extent(0)));
+    for (int32_t z = box.lo[0]; z <= box.hi[0]; z += slices) {
+      Box slab = box;
+      slab.lo[0] = z;
+      slab.hi[0] = std::min(box.hi[0], z + slices - 1);
+      find_in(p, i, mode, slab, runs);
+    }
+  }
+
+ private:
+  void find_in(const Polyhedra& p, int64_t i, RenderMode mode, const Box& box, std::vector<VoxelRun>& runs) {
+    const Rays& rays = *p.rays;
+    mask_.box = box;
     mask_.inside.assign(size_t(box.voxels()), 0);
     if (mode == RenderMode::full || mode == RenderMode::debug)
-      for_each_inside(rays, corners_, centre, box, [&](int32_t z, int32_t y, int32_t x, float depth) {
+      for_each_inside(rays, corners_, p.centre(i), box, [&](int32_t z, int32_t y, int32_t x, float depth) {
         uint8_t& m = mask_.inside[mask_.at(z, y, x)];
         m = std::max(m, depth > sure_depth ? sure : maybe);
       });
@@ -83,7 +95,7 @@ class PolyhedronRuns {
         }
   }
 
- private:
+  static constexpr int64_t largest_mask = int64_t(1) << 22;
   static constexpr uint8_t maybe = 1, sure = 2;
   static constexpr float sure_depth = 1e-3f;      // this far below the surface no rounding puts a voxel outside the hull
   static constexpr double on_the_hull = 1e-8;     // voxels on a face of the hull are inside
@@ -125,7 +137,7 @@ inline std::vector<int32_t> drawing_order(int64_t n, const RenderOptions& option
 
 /// Draws N polyhedra, centres may be fractional, into an image of the given extent (z, y, x voxels). Label options.labels[i]
 /// or i + 1 is polyhedron i's, however many voxels others leave to it. Memory besides the result: the voxel runs of 32
-/// polyhedra per thread. Errors: as check_polyhedra(); ShapeError for lists that do not fit; Interrupted.
+/// polyhedra and a mask of 4 MiB per thread. Errors: as check_polyhedra(); ShapeError for lists that do not fit; Interrupted.
 inline Rendered render(const Polyhedra& polyhedra, const data::Extent3& extent, const RenderOptions& options = {}) {
   check_polyhedra(polyhedra, "render");
   const int64_t n = polyhedra.size();
