@@ -22,8 +22,9 @@ struct RowSide {
     p1c2 = p1 * c2, c2p0 = c2 * p0;
     last = b2 * (c0 * p1 - c1 * p0);
   }
-  float operator()(float x) const {
-    const float p2 = x - ax;
+  template <class T>  // float, or several of them
+  T operator()(T x) const {
+    const T p2 = x - ax;
     return b0 * (c1 * p2 - p1c2) - b1 * (c0 * p2 - c2p0) + last;
   }
 };
@@ -66,6 +67,8 @@ inline Box tetrahedron_box(const Vec3f& a, const Vec3f& b, const Vec3f& c, const
 /// the plane of the outer triangle, voxels.
 template <class F>
 void for_each_inside(const Rays& rays, const std::vector<Vec3f>& corners, const Vec3f& centre, const Box& clip, F&& f) {
+  using Four = float __attribute__((vector_size(16)));
+  using FourInt = int32_t __attribute__((vector_size(16)));
   if (clip.voxels() == 0) return;
   for (const auto& [ia, ib, ic] : rays.faces) {
     const Vec3f &a = corners[size_t(ia)], &b = corners[size_t(ib)], &c = corners[size_t(ic)];
@@ -79,9 +82,12 @@ void for_each_inside(const Rays& rays, const std::vector<Vec3f>& corners, const 
       for (int32_t y = box.lo[1]; y <= box.hi[1]; ++y) {
         const float fz = float(z), fy = float(y);
         const RowSide outer(a, b, c, fz, fy), ab(centre, b, a, fz, fy), bc(centre, c, b, fz, fy), ca(centre, a, c, fz, fy);
-        for (int32_t x = box.lo[2]; x <= box.hi[2]; ++x) {
-          const float fx = float(x), depth = outer(fx);
-          if (depth >= 0 && ab(fx) >= 0 && bc(fx) >= 0 && ca(fx) >= 0) f(z, y, x, depth * per_distance);
+        for (int32_t x = box.lo[2]; x <= box.hi[2]; x += 4) {
+          const Four fx = float(x) + Four{0, 1, 2, 3}, depth = outer(fx);
+          const FourInt in = (ab(fx) >= 0) & (bc(fx) >= 0) & (ca(fx) >= 0) & (depth >= 0);
+          if ((in[0] | in[1] | in[2] | in[3]) == 0) continue;
+          for (int32_t k = 0; k < 4 && x + k <= box.hi[2]; ++k)
+            if (in[k] != 0) f(z, y, x + k, depth[k] * per_distance);
         }
       }
   }
