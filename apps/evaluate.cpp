@@ -7,6 +7,7 @@
 
 #include "commands.hpp"
 #include "common/evaluation.hpp"
+#include "common/instance_evaluation.hpp"
 
 namespace voxgrad::app {
 namespace {
@@ -255,6 +256,7 @@ std::vector<MovieFiles> gather_files(const Arguments& a, Session& session) {
 }
 
 int run_evaluate(const Arguments& a, Session& session) {
+  if (a.flag("--instances")) return evaluate_instances(a, session);
   const EvaluationOptions options = evaluation_options(a);
   const std::vector<MovieFiles> files = gather_files(a, session);
   const std::string out = a.get("--out");
@@ -305,7 +307,7 @@ int run_evaluate(const Arguments& a, Session& session) {
 }  // namespace
 
 Command make_evaluate() {
-  return {
+  Command command = {
       .name = "evaluate",
       .summary =
           "Compares predictions with experts' marks and true masks: detection and segmentation scores.",
@@ -335,9 +337,13 @@ Command make_evaluate() {
                    {"voxgrad evaluate results/ --truth truth/ --out evaluation/",
                     "detection and Dice against true masks"},
                    {"voxgrad evaluate results/ --expert manual-expert/ --threshold 0.7 --min-size 3,3,3",
-                    "another threshold, without predicting again"}},
+                    "another threshold, without predicting again"},
+                   {"voxgrad evaluate results/v1_prediction.tif --truth masks/v1.tif --instances",
+                    "objects of a label volume: F1 and panoptic quality from IoU 0.1 to 0.9"}},
       .more = "docs/metrics.md",
       .run = run_evaluate};
+  for (const Option& o : instance_options()) command.options.push_back(o);
+  return command;
 }
 
 }  // namespace voxgrad::app

@@ -9,6 +9,8 @@
 #include "common/files.hpp"
 #include "common/model_folder.hpp"
 #include "common/predictor.hpp"
+#include "common/stardist_commands.hpp"
+#include "common/stardist_model.hpp"
 #include "common/training_data.hpp"
 #include "voxgrad/autograd/record.hpp"
 #include "voxgrad/core/parallel.hpp"
@@ -116,6 +118,9 @@ double detection_threshold(models::UNet3d& net, const ModelFolder& folder, const
 }
 
 int run_optimize(const Arguments& a, Session& session) {
+  if (is_stardist_folder(a.get("--model"))) return optimize_stardist(a, session);
+  for (const char* option : {"--repetitions", "--n-samples", "--seed"})
+    check<UsageError>(!a.given(option), option, " goes with StarDist models; ", a.get("--model"), " is none.");
   const ModelFolder folder = ModelFolder::existing(a.get("--model"));
   TrainConfig config = train_config(folder.config());
   if (a.given("--valid-fold")) config.training.valid_folds = a.list("--valid-fold");
@@ -163,10 +168,13 @@ Command make_optimize() {
                            {"--objective", "segmentation|detection|both", "segmentation",
                             "segmentation: on validation crops; detection: on whole validation movies", "Data"},
                            {"--valid-fold", "NAME", "", "group with the validation data (default: the model's)", "Data", {}, true},
+                           {"--repetitions", "N", "", "StarDist: average of that many draws of validation crops (default 5; 1 when all are taken)", "Data"},
+                           {"--n-samples", "N", "", "StarDist: crops per draw (default 300 of an HDF5 file, all volumes of a folder)", "Data"},
                            {"--skip-empty", "", "", "detection: leave out movies without truth (they count as 1.00 otherwise)", "Data"},
                            {"--mode", "reference|fast", "reference", "detection: published windows, or larger tiles", "Model"}},
-                          {common::dry_run(), common::threads(), common::device(), common::memory()}),
+                          {common::dry_run(), common::seed(), common::threads(), common::device(), common::memory()}),
           .examples = {{"voxgrad optimize data.h5 --model models/first", "the segmentation threshold"},
+                       {"voxgrad optimize volumes --model models/nuclei", "probability and overlap thresholds of a StarDist model"},
                        {"voxgrad optimize data.h5 --model models/first --objective both", "both thresholds"}},
           .more = "docs/thresholds.md",
           .run = run_optimize};

@@ -15,12 +15,20 @@
 #include "common/model_folder.hpp"
 #include "common/movie_outputs.hpp"
 #include "common/predictor.hpp"
+#include "common/stardist_commands.hpp"
+#include "common/stardist_model.hpp"
 #include "voxgrad/core/parallel.hpp"
 #include "voxgrad/data/preprocess.hpp"
 #include "voxgrad/io/tiff.hpp"
 
 namespace voxgrad::app {
 namespace {
+
+/// The options of both kinds of model.
+std::vector<Option> with_stardist(std::vector<Option> options) {
+  for (const Option& o : stardist_predict_options()) options.push_back(o);
+  return options;
+}
 
 /// What the run of all movies took.
 struct Total {
@@ -151,6 +159,9 @@ PredictOptions predict_options(const Arguments& a, const TrainConfig& config, Se
 }
 
 int run_predict(const Arguments& a, Session& session) {
+  if (is_stardist_folder(a.get("--model"))) return predict_stardist(a, session);
+  for (const Option& o : stardist_predict_options())
+    check<UsageError>(!a.given(o.name), o.name, " goes with StarDist models; ", a.get("--model"), " is none.");
   const ModelFolder folder = ModelFolder::existing(a.get("--model"));
   const std::string out = a.given("--out") ? a.get("--out") : a.get("--out") + "/" + folder.name();
   check<UsageError>(!a.inputs().empty(), "no movies. Name TIFF files or folders.");
@@ -233,9 +244,9 @@ int run_predict(const Arguments& a, Session& session) {
 
 Command make_predict() {
   return {.name = "predict",
-          .summary = "Finds events in raw movies: probability, labels, event table and preview of each.",
+          .summary = "Finds events in raw movies, or objects in volumes: probability, labels, event table and preview of each.",
           .usage_inputs = "MOVIE.tif|FOLDER...",
-          .options = join({{"--model", "DIR", "", "model folder", "Model"},
+          .options = with_stardist(join({{"--model", "DIR", "", "model folder", "Model"},
                            {"--latest", "", "", "use the latest weights instead of the best ones", "Model"},
                            {"--threshold", "P", "", "scores above are events (default: the model's, else 0.5)", "Model"},
                            {"--objective", "segmentation|detection", "segmentation", "which of the model's thresholds to use", "Model"},
@@ -255,10 +266,11 @@ Command make_predict() {
                            {"--no-traces", "", "", "leave out intensity and dF/F of each event over time", "Output"},
                            {"--no-preview", "", "", "leave out the preview picture", "Output"}},
                           {common::recursive(), common::out(), common::overwrite(), common::dry_run(), common::threads(),
-                           common::device(), common::memory()}),
+                           common::device(), common::memory()})),
           .examples = {{"voxgrad predict movie.tif --model models/first --out results", "one movie"},
                        {"voxgrad predict raw-input --recursive --model models/first --mode fast", "all movies below a folder, faster"},
-                       {"voxgrad predict raw-input --model models/first --batch-norm batch", "as the published script ran"}},
+                       {"voxgrad predict raw-input --model models/first --batch-norm batch", "as the published script ran"},
+                       {"voxgrad predict volume.tif --model models/nuclei --prob-threshold 0.5", "objects of a volume with a StarDist model (docs/stardist_program.md)"}},
           .more = "docs/predict.md",
           .run = run_predict};
 }

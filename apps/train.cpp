@@ -12,6 +12,8 @@
 #include "common/config.hpp"
 #include "common/files.hpp"
 #include "common/model_folder.hpp"
+#include "common/stardist_commands.hpp"
+#include "common/stardist_model.hpp"
 #include "common/trainer.hpp"
 #include "common/training_data.hpp"
 #include "voxgrad/core/parallel.hpp"
@@ -24,6 +26,9 @@ struct Shortcut {
   const char *option, *key;
 };
 constexpr Shortcut shortcuts[] = {
+    {"--type", "type"},
+    {"--epochs", "stardist_config.train_epochs"},
+    {"--steps-per-epoch", "stardist_config.train_steps_per_epoch"},
     {"--steps", "training_config.num_steps"},
     {"--batch-size", "training_config.batch_size"},
     {"--learning-rate", "training_config.optimizer.lr"},
@@ -78,6 +83,10 @@ int run_train(const Arguments& a, Session& session) {
   std::string named = a.maybe("--out").value_or("");
   const Config first = gather_config(a, session, "");
   if (answer_config_questions(a, first, session)) return 0;
+  if (first.text("type") == "stardist3d" || is_stardist_folder(named))
+    return train_stardist(a, session, first, [&](const std::string& folder) { return gather_config(a, session, folder); });
+  for (const char* option : {"--epochs", "--steps-per-epoch"})
+    check<UsageError>(!a.given(option), option, " goes with --type stardist3d.");
   TrainConfig config = train_config(first);
   if (named.empty()) {
     const std::string name = a.maybe("--name").value_or(reference_model_name(config));
@@ -91,8 +100,6 @@ int run_train(const Arguments& a, Session& session) {
     full = gather_config(a, session, named);
     config = train_config(full);
   }
-  check<UsageError>(config.type == "unet3d", "type is '", config.type,
-                    "': this version trains unet3d only; StarDist is not built in yet.");
   check<UsageError>(!config.training.weighted_loader, "training_config.weighted_loader is true, which is not supported: crops are drawn as ",
                     "they are listed. Choose their ratio with training_config.samples_pu.unlabeled.");
   check<UsageError>(!config.dataset.empty(), "no data set. Name an HDF5 file, or set 'dataset' in the configuration.");
@@ -141,8 +148,11 @@ std::vector<Option> train_options() {
   std::vector<Option> options = join({{"--samples", "FILE", "", "JSON with lists of positive and unlabelled crops", "Data"},
                                 {"--train-fold", "NAME", "", "group to train on (default train)", "Data", {}, true},
                                 {"--valid-fold", "NAME", "", "group to validate on (default valid)", "Data", {}, true},
+                                {"--type", "unet3d|stardist3d", "", "the kind of network (default unet3d; published StarDist files say so themselves)", "Model"},
                                 {"--init", "MODEL", "", "start from the weights of a model folder or .safetensors file", "Model"},
                                 {"--steps", "N", "", "training steps in total (default 100000)", "Training"},
+                                {"--epochs", "N", "", "stardist3d: epochs in total (default 400)", "Training"},
+                                {"--steps-per-epoch", "N", "", "stardist3d: steps between two validations (default 100)", "Training"},
                                 {"--batch-size", "N", "", "crops per step (default 128)", "Training"},
                                 {"--learning-rate", "LR", "", "of the optimiser (default 0.0002)", "Training"},
                                 {"--loss", "NAME", "", "mse (default), bce, or a positive-unlabeled risk: nnpu, imbalanced_nnpu, abs_pu, upu ... (docs/pu.md)", "Training"},
@@ -165,12 +175,14 @@ std::vector<Option> train_options() {
 
 Command make_train() {
   return {.name = "train",
-          .summary = "Trains a 3-D U-Net on annotated movies, fine-tunes one, or goes on with an interrupted run.",
-          .usage_inputs = "[DATA.h5]",
+          .summary = "Trains a 3-D U-Net or StarDist-3D on annotated movies or volumes, fine-tunes one, or goes on with an interrupted run.",
+          .usage_inputs = "[DATA.h5|FOLDER]",
           .options = train_options(),
           .examples = {{"voxgrad train data.h5 --steps 20000 --batch-size 16 --out models/first", "train on an HDF5 data set"},
                        {"voxgrad train --config subset.yaml --seed 43", "one run of the published study"},
                        {"voxgrad train data.h5 --out models/first --resume auto", "go on after an interruption"},
+                       {"voxgrad train --config config-stardist3d_complete_1-4.yml --seed 43", "StarDist-3D as published"},
+                       {"voxgrad train volumes --type stardist3d --set stardist_config.anisotropy=auto --out models/nuclei", "StarDist-3D on a folder with images and masks (docs/stardist_program.md)"},
                        {"voxgrad train mine.h5 --init models/first --learning-rate 5e-5 --out models/tuned", "fine-tune on own data"}},
           .more = "docs/training.md",
           .run = run_train};

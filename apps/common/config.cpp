@@ -80,11 +80,11 @@ std::string yaml_number(std::string item) {
   return item;
 }
 
-/// One value as YAML. The ratio of unlabelled crops is a text that may be a number, and stays bare as
-/// published.
+/// One value as YAML. The ratio of unlabelled crops and lists of numbers or words are texts that may be numbers; they stay bare,
+/// the first as published.
 std::string yaml_item(const ConfigKey& key, const std::string& item) {
   if (key.type == KeyType::text || key.type == KeyType::texts)
-    return yaml_text(item, key.path == "training_config.samples_pu.unlabeled");
+    return yaml_text(item, key.path == "training_config.samples_pu.unlabeled" || key.path.rfind("stardist_config.", 0) == 0);
   return item;
 }
 
@@ -257,8 +257,7 @@ TrainConfig train_config(const Config& c) {
   out.model = model_config(c);
   out.training = training_config(c);
   const TrainingConfig& t = out.training;
-  check<UsageError>(out.type == "unet3d", place(c, "type"), " is '", out.type,
-                    "'. StarDist is not built yet; only type unet3d can be trained.");
+  if (out.type == "stardist3d") return out;  // its network and patches are in stardist_config (stardist_run.hpp)
   check<UsageError>(out.model.first_kernel_size % 2 == 1, place(c, "model_config.first_kernel_size"), " is ",
                     out.model.first_kernel_size, " (expected an odd number).");
   const std::int64_t step = std::int64_t(1) << out.model.n_layer;

@@ -6,6 +6,7 @@
 #include "config.hpp"
 #include "json_text.hpp"
 #include "losses.hpp"
+#include "stardist_run.hpp"
 
 namespace voxgrad::app {
 
@@ -123,7 +124,11 @@ std::string range(double value) {
 }  // namespace
 
 const std::vector<ConfigKey>& config_keys() {
-  static const std::vector<ConfigKey> keys = make_keys();
+  static const std::vector<ConfigKey> keys = [] {
+    std::vector<ConfigKey> all = make_keys();
+    add_stardist_keys(all);
+    return all;
+  }();
   return keys;
 }
 

@@ -3,6 +3,8 @@
 
 #include <yaml-cpp/yaml.h>
 
+#include <algorithm>
+#include <map>
 #include <set>
 
 #include "config.hpp"
@@ -14,9 +16,17 @@ namespace voxgrad::app {
 namespace {
 
 constexpr std::size_t largest_file = std::size_t(1) << 20;
-/// Keys of the StarDist experiments of the published pipeline, which no U-Net file has.
-const std::set<std::string> stardist_keys = {"model-name", "train-folds",  "valid-folds", "samples_pu",
-                                             "basedir",    "random-state", "test-data"};
+/// Keys of the StarDist experiments of the published pipeline, which no U-Net file has, and ours for them.
+const std::map<std::string, std::string> stardist_keys = {{"model-name", "stardist_config.model_name"},
+                                                          {"train-folds", "training_config.train_folds"},
+                                                          {"valid-folds", "training_config.valid_folds"},
+                                                          {"samples_pu", "training_config.samples_pu"},
+                                                          {"basedir", "root"},
+                                                          {"random-state", "seed"},
+                                                          {"test-data", "stardist_config.test_data"}};
+/// What the published script has in place of keys.
+const std::vector<std::pair<std::string, std::string>> stardist_script = {
+    {"type", "stardist3d"}, {"dataset", "data/80-20_calcium_dataset.h5"}, {"root", "data/baselines/StarDist3D/models"}};
 
 std::string kind(const YAML::Node& node) {
   if (node.IsMap()) return "a map";
@@ -37,8 +47,12 @@ class ConfigReader {
     if (root.IsNull()) return;
     check<UsageError>(root.IsMap(), where(root), "is ", kind(root),
                       ", but a configuration is a map of keys.");
-    for (const auto& pair : root)
-      if (pair.first.IsScalar()) refuse_stardist(pair.first);
+    const bool published = std::any_of(root.begin(), root.end(), [](const auto& pair) {
+      return pair.first.IsScalar() && stardist_keys.contains(pair.first.Scalar());
+    });
+    if (published)
+      for (const auto& [path, value] : stardist_script)
+        if (!config_.given(path)) config_.store(*find_key(path), {value}, name_ + ": as the published StarDist script");
     read_map(root, "");
   }
 
@@ -60,18 +74,13 @@ class ConfigReader {
   }
   std::string where(const YAML::Node& node) const { return origin(node) + ": "; }
 
-  void refuse_stardist(const YAML::Node& key) const {
-    check<UsageError>(
-        stardist_keys.count(key.Scalar()) == 0, where(key), "key '", key.Scalar(),
-        "' belongs to a StarDist configuration. StarDist is not built yet; only type unet3d can be trained.");
-  }
-
   void read_map(const YAML::Node& map, const std::string& prefix) {
     std::set<std::string> seen;
     for (const auto& pair : map) {
       check<UsageError>(pair.first.IsScalar(), where(pair.first), prefix, " has ", kind(pair.first),
                         " as a key.");
-      const std::string path = prefix + pair.first.Scalar();
+      const auto ours = prefix.empty() ? stardist_keys.find(pair.first.Scalar()) : stardist_keys.end();
+      const std::string path = ours != stardist_keys.end() ? ours->second : prefix + pair.first.Scalar();
       check<UsageError>(seen.insert(path).second, where(pair.first), path, " is given twice.");
       read_entry(path, pair.first, pair.second);
     }

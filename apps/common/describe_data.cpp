@@ -113,7 +113,10 @@ bool describe_keras(Description& d, const io::H5File& file) {
   std::vector<std::string> layers = file.has_attribute(group, "layer_names") ? file.string_attribute(group, "layer_names") : std::vector<std::string>{};
   d.line("layers", fmt::format("{}: {}", layers.size(), some_of(layers)));
   const bool star = std::find(layers.begin(), layers.end(), "dist") != layers.end() && std::find(layers.begin(), layers.end(), "prob") != layers.end();
-  if (star) d.line("network", "StarDist, by its layers 'prob' and 'dist'");
+  if (star) {
+    d.line("network", "StarDist, by its layers 'prob' and 'dist'");
+    d.use = "part of a StarDist model folder, beside its config.json: voxgrad predict --model DIR.";
+  }
   d.fields = {{"format", "keras"}, {"layers", layers.size()}, {"stardist", star}};
   return true;
 }
@@ -134,7 +137,7 @@ Description describe_other_json(const nlohmann::json& j) {
     d.kind = "StarDist configuration";
     for (const char* key : {"n_dim", "backbone", "n_rays", "grid", "anisotropy"})
       if (j.contains(key)) d.line(key, j[key].dump());
-    d.use = "this build cannot use StarDist models yet.";
+    d.use = "part of a StarDist model folder: voxgrad predict --model DIR.";
   } else if (j.is_object() && (j.contains("segmentation") || j.contains("detection") || (j.contains("prob") && j.contains("nms")))) {
     describe_thresholds(d, j);
     d.usable = true;

@@ -94,13 +94,14 @@ ModelFolder ModelFolder::existing(const std::string& path) {
   ModelFolder folder(path);
   while (folder.path_.size() > 1 && folder.path_.back() == '/') folder.path_.pop_back();
   check<FileError>(exists(path), path, ": no such model folder.");
+  check<FileError>(!exists(folder.path_ + "/config.json"), path, ": is a StarDist model (config.json), but this command works with U-Net models.");
   if (folder.has_weights() || folder.has_checkpoint()) {
     check<FileError>(exists(folder.config_file()), path, ": holds weights but no config.yaml, which says how the network is built.");
     return folder;
   }
   const bool reference = exists(folder.path_ + "/results.pt"), keras = exists(folder.path_ + "/weights_best.h5");
   check<FileError>(!reference, path, ": is a PyTorch model folder (results.pt). This version reads only models trained with voxgrad.");
-  check<FileError>(!keras, path, ": is a StarDist model folder (weights_best.h5). This version reads only models trained with voxgrad.");
+  check<FileError>(!keras, path, ": is a StarDist model folder (weights_best.h5) without its config.json, which says how the network is built.");
   throw FileError(text(path, ": holds no model (expected weights.safetensors and config.yaml). Train one with: voxgrad train"));
 }
 

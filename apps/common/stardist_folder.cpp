@@ -55,11 +55,11 @@ std::string StarDistFolder::weights_file() const {
   return found;
 }
 
-StarDistThresholds StarDistFolder::thresholds() const {
+StarDistThresholds read_stardist_thresholds(const std::string& folder) {
   StarDistThresholds t;
-  const std::string file = thresholds_file();
+  const std::string file = folder + "/thresholds.json";
   if (!exists(file)) {
-    t.notes.push_back(text(path_, ": holds no thresholds.json, so prob ", t.prob, " and nms ", t.nms, " are used."));
+    t.notes.push_back(text(folder, ": holds no thresholds.json, so prob ", t.prob, " and nms ", t.nms, " are used."));
     return t;
   }
   const auto json = nlohmann::json::parse(read_file(file, 1 << 20), nullptr, false);

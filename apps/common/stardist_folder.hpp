@@ -15,6 +15,9 @@ struct StarDistThresholds {
   std::vector<std::string> notes;  ///< which value was missing or unusable, so that the default counts
 };
 
+/// thresholds.json of a folder. Values that are missing or not between 0 and 1 fall back to 0.5 and 0.4, each with a note.
+StarDistThresholds read_stardist_thresholds(const std::string& folder);
+
 class StarDistFolder {
  public:
   /// Also checks that the folder holds a config.json and weights; a FileError says what is missing.
@@ -27,8 +30,7 @@ class StarDistFolder {
   std::string weights_file() const;
 
   StarDistConfigRead config() const { return read_stardist_config(config_file()); }
-  /// Values that are missing or not between 0 and 1 fall back to 0.5 and 0.4, each with a note.
-  StarDistThresholds thresholds() const;
+  StarDistThresholds thresholds() const { return read_stardist_thresholds(path_); }
   /// The network with its weights, in evaluation mode. FileError naming the layer when they do not fit the configuration.
   std::unique_ptr<models::StarDist3d> network() const;
 

@@ -217,7 +217,7 @@ TEST_CASE("train: what is wrong is said before anything is written, 2 for usage 
       {with("d.h5", {"--config", "bad.yaml"}), 2, "bad.yaml:3: training_config.batch_size is 'auto' (expected an integer from 1 to "},
       {with("d.h5", {"--config", "unknown.yaml"}), 2, "unknown.yaml:2"},
       {with("d.h5", {"--config", "absent.yaml"}), 1, "absent.yaml"},
-      {with("d.h5", {"--set", "type=stardist3d"}), 2, "StarDist is not built yet; only type unet3d can be trained."},
+      {with("d.h5", {"--set", "type=stardist3d"}), 2, "--steps goes with --type unet3d; StarDist trains in epochs"},
       {with("d.h5", {"--samples", "absent.json"}), 1, "absent.json"},
       {with("d.h5", {"--resume", "maybe"}), 2, "--resume"},
       {{"train", "--out", "new"}, 2, "no data set. Name an HDF5 file, or set 'dataset' in the configuration.\n"},

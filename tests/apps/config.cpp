@@ -160,13 +160,17 @@ TEST_CASE("unknown keys are errors with a suggestion, repeated keys are errors")
   CHECK(refusal("seed: 1\nseed: 2") == "e.yaml:2: seed is given twice.");
 }
 
-TEST_CASE("a StarDist configuration is recognised") {
-  for (const char* key :
-       {"model-name: x", "train-folds: [train]", "samples_pu: {path: x}", "random-state: 3"})
-    CHECK(refusal(key).find("belongs to a StarDist configuration. StarDist is not built yet") !=
-          std::string::npos);
-  CHECK(refusal("type: stardist3d") ==
-        "e.yaml:1: type is 'stardist3d'. StarDist is not built yet; only type unet3d can be trained.");
+TEST_CASE("a published StarDist configuration is read with the keys of its script") {
+  const Config c = of("model-name: m\ntrain-folds: [train]\nsamples_pu: {path: s.json, positive: subset-0.25-1, unlabeled: 64}\nrandom-state: 3\nbasedir: b\n");
+  CHECK(c.text("type") == "stardist3d");
+  CHECK(c.text("stardist_config.model_name") == "m");
+  CHECK(c.text("training_config.samples_pu.unlabeled") == "64");
+  CHECK(c.integer("seed") == 3);
+  CHECK(c.text("root") == "b");
+  CHECK(c.text("dataset") == "data/80-20_calcium_dataset.h5");
+  CHECK(train_config(c).type == "stardist3d");
+  CHECK(refusal("model-name: m\nsamples_pu: {paht: x}").find("unknown key 'training_config.samples_pu.paht'. Did you mean 'training_config.samples_pu.path'?") !=
+        std::string::npos);
 }
 
 TEST_CASE("checks across keys") {

@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "history.hpp"
+
+#include <cstdio>
+#include <fstream>
+
+#include "files.hpp"
+#include "options.hpp"
+#include "voxgrad/core/error.hpp"
+
+namespace voxgrad::app {
+
+void append_row(const std::string& path, const std::string& header, const std::string& row) {
+  std::FILE* out = std::fopen(path.c_str(), "a");
+  check<FileError>(out != nullptr, path, ": cannot be written.");
+  std::fseek(out, 0, SEEK_END);
+  bool ok = std::ftell(out) != 0 || std::fprintf(out, "%s\n", header.c_str()) > 0;
+  ok = std::fprintf(out, "%s\n", row.c_str()) > 0 && ok;
+  ok = std::fclose(out) == 0 && ok;
+  check<FileError>(ok, path, ": a row could not be written (disk full or quota?).");
+}
+
+void keep_rows_before(const std::string& path, int64_t step) {
+  std::ifstream in(path);
+  if (!in) return;
+  std::string kept, line;
+  std::getline(in, line);
+  kept = line + "\n";
+  while (std::getline(in, line)) {
+    const size_t comma = line.find(',');
+    if (comma == std::string::npos) continue;  // what a power failure left of a row
+    const auto at = parse_integer(line.substr(0, comma));
+    if (at && *at < step) kept += line + "\n";
+  }
+  write_file(path, kept);
+}
+
+}  // namespace voxgrad::app

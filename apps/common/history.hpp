@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#pragma once
+// Tables that grow with a training, a row at a time, and lose what came after the checkpoint that a run goes on from.
+
+#include <cstdint>
+#include <string>
+
+namespace voxgrad::app {
+
+/// Appends a row, under the header when the file is new. FileError when the disk is full.
+void append_row(const std::string& path, const std::string& header, const std::string& row);
+/// Drops the rows whose first number is `step` or above, and broken ones.
+void keep_rows_before(const std::string& path, int64_t step);
+
+}  // namespace voxgrad::app

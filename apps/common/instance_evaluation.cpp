@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "instance_evaluation.hpp"
+
+#include <filesystem>
+
+#include <fmt/format.h>
+
+#include "stardist_data.hpp"
+#include "tables.hpp"
+
+namespace voxgrad::app {
+namespace {
+
+namespace fs = std::filesystem;
+
+std::string without(const std::string& stem, std::initializer_list<const char*> endings) {
+  for (const std::string ending : endings)
+    if (stem.size() > ending.size() && stem.compare(stem.size() - ending.size(), ending.size(), ending) == 0)
+      return stem.substr(0, stem.size() - ending.size());
+  return stem;
+}
+
+/// "0.1:0.9:9" or a single number.
+std::vector<double> parse_thresholds(const std::string& value) {
+  const auto bad = [&] { return UsageError(text("--iou is '", value, "' (expected FIRST:LAST:COUNT or one number, from 0 to 1)")); };
+  std::vector<double> parts;
+  std::string rest = value + ":";
+  for (size_t colon; (colon = rest.find(':')) != std::string::npos; rest = rest.substr(colon + 1)) {
+    const auto n = parse_real(rest.substr(0, colon));
+    if (!n) throw bad();
+    parts.push_back(*n);
+  }
+  if (parts.size() == 1) parts = {parts[0], parts[0], 1};
+  if (parts.size() != 3 || parts[0] < 0 || parts[1] > 1 || parts[0] > parts[1] || parts[2] < 1 || parts[2] > 1000 || parts[2] != double(int(parts[2])))
+    throw bad();
+  std::vector<double> out;
+  for (int i = 0; i < int(parts[2]); ++i) out.push_back(parts[2] == 1 ? parts[0] : parts[0] + (parts[1] - parts[0]) * i / (parts[2] - 1));
+  return out;
+}
+
+data::Volume<int32_t> annotated(const std::string& path) {
+  data::Volume<int32_t> labels = read_label_volume(path);
+  for (int32_t& l : labels.voxels) l = std::max(l, 0);  // not annotated counts as background
+  return labels;
+}
+
+std::string row(const std::string& name, const metrics::InstanceScores& s) {
+  return csv_line({csv_text(name), csv_number(s.thresh), std::to_string(s.n_true), std::to_string(s.n_pred), std::to_string(s.tp), std::to_string(s.fp),
+                   std::to_string(s.fn), csv_number(s.precision), csv_number(s.recall), csv_number(s.f1), csv_number(s.accuracy),
+                   csv_number(s.mean_matched_score), csv_number(s.mean_true_score), csv_number(s.panoptic_quality)});
+}
+
+}  // namespace
+
+std::vector<LabelPair> pair_labels(const std::vector<Input>& predicted, const std::string& truth) {
+  check<FileError>(fs::exists(truth), truth, ": no such file or folder.");
+  std::vector<LabelPair> pairs;
+  for (const Input& input : predicted) {
+    const std::string stem = without(fs::path(input.relative).replace_extension().generic_string(), {"_prediction", "_labels"});
+    LabelPair pair{stem, input.path, ""};
+    if (!fs::is_directory(truth)) {
+      check<UsageError>(predicted.size() == 1, "--truth ", truth, " is one file, but there are ", predicted.size(), " predictions. Give a folder.");
+      pair.truth = truth;
+    }
+    for (const fs::path& where : {fs::path(truth) / fs::path(stem).parent_path(), fs::path(truth)})
+      for (const char* ending : {".tif", ".tiff", "_labels.tif", "_mask.tif"})
+        if (const fs::path file = where / (fs::path(stem).filename().string() + ending); pair.truth.empty() && fs::is_regular_file(file))
+          pair.truth = file.string();
+    check<FileError>(!pair.truth.empty(), input.path, ": no true labels in ", truth, " (looked for ", fs::path(stem).filename().string(),
+                     ".tif, _labels.tif and _mask.tif).");
+    pairs.push_back(std::move(pair));
+  }
+  return pairs;
+}
+
+std::vector<Option> instance_options() {
+  return {{"--instances", "", "", "match whole objects of label volumes by overlap: F1, accuracy, panoptic quality", "Instances"},
+          {"--iou", "FIRST:LAST:COUNT", "0.1:0.9:9", "with --instances: overlap thresholds", "Instances"},
+          {"--criterion", "iou|iot|iop", "iou", "with --instances: overlap over the union, the true or the predicted object", "Instances"},
+          {"--by-image", "", "", "with --instances: mean over volumes instead of sums over all objects", "Instances"}};
+}
+
+int evaluate_instances(const Arguments& a, Session& session) {
+  check<UsageError>(!a.inputs().empty(), "no predictions. Name label volumes or the folder that 'voxgrad predict' wrote.");
+  check<UsageError>(a.given("--truth"), "nothing to compare with. Give --truth: label volumes.");
+  for (const char* option : {"--expert", "--movies", "--threshold", "--matcher", "--distance"})
+    check<UsageError>(!a.given(option), option, " does not go with --instances, which compares label volumes.");
+  const std::vector<double> thresholds = parse_thresholds(a.get("--iou"));
+  const metrics::Criterion criterion = metrics::criterion_named(a.choice("--criterion"));
+  const std::string out = a.get("--out"), file = out + "/instances.csv";
+  refuse_existing(file, a.flag("--overwrite"));
+  const auto is_labels = [](const std::string& n) { return has_ending(n, {".tif", ".tiff"}) && n.find("_overlay") == std::string::npos; };
+  const std::vector<LabelPair> pairs = pair_labels(expand_inputs(a.inputs(), a.flag("--recursive"), is_labels), a.get("--truth"));
+
+  std::string csv = "volume,threshold,n_true,n_pred,tp,fp,fn,precision,recall,f1,accuracy,mean_matched_score,mean_true_score,panoptic_quality\n";
+  std::vector<std::vector<metrics::InstanceScores>> scores(thresholds.size());
+  auto progress = session.stage("match", int64_t(pairs.size()), "volumes");
+  for (size_t i = 0; i < pairs.size(); ++i) {
+    session.check_stop();
+    try {
+      const metrics::ObjectOverlap overlap = metrics::object_overlap(annotated(pairs[i].truth), annotated(pairs[i].predicted));
+      for (size_t k = 0; k < thresholds.size(); ++k) {
+        scores[k].push_back(metrics::match_overlap(overlap, thresholds[k], criterion).scores);
+        csv += row(pairs[i].name, scores[k].back());
+      }
+    } catch (const ShapeError& e) {
+      throw FileError(text(pairs[i].predicted, " against ", pairs[i].truth, ": ", e.what()));
+    }
+    progress->update(int64_t(i + 1));
+  }
+  progress->finish();
+  session.print(fmt::format("{:>9} {:>7} {:>7} {:>7} {:>9} {:>7} {:>7} {:>8} {:>8}", a.get("--criterion"), "tp", "fp", "fn", "precision", "recall", "f1", "accuracy", "panoptic"));
+  std::vector<JsonValue> rows;
+  for (size_t k = 0; k < thresholds.size(); ++k) {
+    const metrics::InstanceScores s = metrics::dataset_scores(scores[k], a.flag("--by-image"));
+    csv += row("all", s);
+    session.print(fmt::format("{:>9.2f} {:>7} {:>7} {:>7} {:>9.4f} {:>7.4f} {:>7.4f} {:>8.4f} {:>8.4f}", s.thresh, s.tp, s.fp, s.fn, s.precision, s.recall, s.f1,
+                              s.accuracy, s.panoptic_quality));
+    rows.push_back(Fields{{"threshold", s.thresh}, {"tp", s.tp}, {"fp", s.fp}, {"fn", s.fn}, {"precision", s.precision}, {"recall", s.recall},
+                          {"f1", s.f1}, {"accuracy", s.accuracy}, {"panoptic_quality", s.panoptic_quality}});
+  }
+  make_folders(out);
+  write_file(file, csv);
+  session.print(file);
+  session.result("volumes", int64_t(pairs.size()));
+  session.result("scores", rows);
+  session.result("out", out);
+  return 0;
+}
+
+}  // namespace voxgrad::app

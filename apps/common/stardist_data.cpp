@@ -1,0 +1,340 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "stardist_data.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <filesystem>
+#include <mutex>
+#include <unordered_map>
+
+#include "files.hpp"
+#include "samples.hpp"
+#include "voxgrad/data/hdf5_dataset.hpp"
+#include "voxgrad/data/percentiles.hpp"
+#include "voxgrad/io/tiff.hpp"
+#include "voxgrad/metrics/components.hpp"
+
+namespace voxgrad::app {
+namespace {
+
+namespace fs = std::filesystem;
+using stardist::Example;
+
+/// Loads what is asked for and keeps the first until their bytes reach a limit.
+class CachedExamples : public stardist::ExampleSource {
+ public:
+  explicit CachedExamples(int64_t most_bytes) : most_bytes_(most_bytes) {}
+  std::shared_ptr<const Example> example(int64_t index) const override {
+    {
+      const std::lock_guard lock(mutex_);
+      if (const auto found = kept_.find(index); found != kept_.end()) return found->second;
+    }
+    auto loaded = std::make_shared<const Example>(load(index));
+    const std::lock_guard lock(mutex_);
+    if (bytes_ + loaded->bytes() <= most_bytes_ && kept_.emplace(index, loaded).second) bytes_ += loaded->bytes();
+    return loaded;
+  }
+
+ protected:
+  virtual Example load(int64_t index) const = 0;
+
+ private:
+  mutable std::mutex mutex_;
+  mutable std::unordered_map<int64_t, std::shared_ptr<const Example>> kept_;
+  mutable int64_t bytes_ = 0;
+  int64_t most_bytes_;
+};
+
+/// Crops of a fold with the numbers of their objects: listed samples, or all events (or stored crops) of some movies.
+class Hdf5Examples : public CachedExamples {
+ public:
+  Hdf5Examples(std::shared_ptr<const data::Hdf5Fold> fold, const std::vector<data::Sample>& samples, int64_t crop, int64_t cache_bytes)
+      : CachedExamples(cache_bytes), fold_(std::move(fold)), crop_(crop) {
+    for (const data::Sample& s : samples) add(s);
+  }
+  Hdf5Examples(std::shared_ptr<const data::Hdf5Fold> fold, const std::vector<const data::MovieEntry*>& movies, int64_t crop,
+               int64_t cache_bytes)
+      : CachedExamples(cache_bytes), fold_(std::move(fold)), crop_(crop) {
+    for (const data::MovieEntry* m : movies) {
+      if (m->crops_only)
+        for (const std::string& key : fold_->file().children(m->group + "/input"))
+          items_.push_back({m, m->group + "/input/" + key, m->group + "/label/" + key, {}});
+      else
+        for (const data::Event& e : m->events) items_.push_back({m, "", "", data::event_box(e.centre(), m->extent, crop_)});
+    }
+  }
+  int64_t size() const override { return int64_t(items_.size()); }
+
+ private:
+  struct Item {
+    const data::MovieEntry* movie;
+    std::string input, label;  // stored crops; empty: cut `box` from the movie
+    data::Box3 box;
+  };
+
+  void add(const data::Sample& s) {
+    const std::string& path = fold_->file().path();
+    const int64_t at = fold_->find(s.movie);
+    check<FileError>(at >= 0, path, ": the samples list names movie '", s.movie, "', which group '/", fold_->fold(), "' does not have.");
+    const data::MovieEntry& m = fold_->movies()[size_t(at)];
+    const std::string key = s.positive() ? std::to_string(s.row) : data::coord_key(s.coord);
+    const std::string kind = m.crops_only ? "/" : s.positive() ? "/cache-" : "/cache-unlabeled-";
+    const std::string input = m.group + kind + "input/" + key, label = m.group + kind + "label/" + key;
+    if (m.crops_only || (fold_->file().is_dataset(input) && fold_->file().is_dataset(label))) {
+      items_.push_back({&m, input, label, {}});
+      return;
+    }
+    check<FileError>(!s.positive() || s.row < int64_t(m.events.size()), path, ": the samples list asks for event row ", s.row, " of ",
+                     m.group, ", which has ", m.events.size(), " events.");
+    const data::Box3 box = s.positive() ? data::event_box(m.events[size_t(s.row)].centre(), m.extent, crop_)
+                                        : data::corner_box(s.coord, m.extent, crop_);
+    check<FileError>(!box.empty() && std::min({box.start[0], box.start[1], box.start[2]}) >= 0, path, ": the samples list asks for a crop at ",
+                     key, " of ", m.group, ", outside of the movie.");
+    items_.push_back({&m, "", "", box});
+  }
+
+  Example load(int64_t index) const override {
+    const Item& item = items_.at(size_t(index));
+    const io::H5File& file = fold_->file();
+    const std::string input = item.input.empty() ? item.movie->group + "/input" : item.input;
+    const std::string label = item.label.empty() ? item.movie->group + "/label" : item.label;
+    data::Box3 box = item.box;
+    if (!item.input.empty()) {
+      const auto in = file.info(input).shape, lab = file.info(label).shape;
+      check<FileError>(in.size() == 3 && in == lab && std::max({in[0], in[1], in[2]}) <= crop_ && std::min({in[0], in[1], in[2]}) > 0,
+                       file.path(), ": ", input, " is ", io::h5_shape_text(in), ", ", label, " ", io::h5_shape_text(lab),
+                       " (expected crops of one shape, at most ", crop_, " voxels per axis).");
+      box.stop = {in[0], in[1], in[2]};
+    }
+    const data::Extent3 n = box.size(), full{crop_, crop_, crop_};
+    const std::vector<int64_t> start{box.start[0], box.start[1], box.start[2]}, count{n[0], n[1], n[2]};
+    data::Volume<float> image(n);
+    data::Volume<int32_t> ids(n);
+    file.read<float>(input, start, count, image.voxels.data());
+    file.read<int32_t>(label, start, count, ids.voxels.data());
+    for (const float v : image.voxels) check<FileError>(std::isfinite(v), file.path(), ": ", input, " holds NaN or infinity.");
+    separate_binary_labels(ids);
+    Example out{data::Volume<float>(full), data::Volume<int32_t>(full)};
+    data::pad_end_symmetric(image.voxels.data(), n, out.image.voxels.data(), full);
+    data::pad_end_symmetric(ids.voxels.data(), n, out.labels.voxels.data(), full);
+    return out;
+  }
+
+  std::shared_ptr<const data::Hdf5Fold> fold_;
+  int64_t crop_;
+  std::vector<Item> items_;
+};
+
+/// Volumes and label volumes of the same names in two folders.
+class TiffExamples : public CachedExamples {
+ public:
+  TiffExamples(std::string images, std::string masks, std::vector<std::string> names, bool normalize, int64_t cache_bytes)
+      : CachedExamples(cache_bytes), images_(std::move(images)), masks_(std::move(masks)), names_(std::move(names)), normalize_(normalize) {}
+  int64_t size() const override { return int64_t(names_.size()); }
+
+ private:
+  Example load(int64_t index) const override {
+    const std::string &name = names_.at(size_t(index)), image_path = images_ + "/" + name, mask_path = masks_ + "/" + name;
+    Example e{read_image_volume(image_path), read_label_volume(mask_path)};
+    const data::Extent3 &a = e.image.extent, &b = e.labels.extent;
+    check<FileError>(a == b, mask_path, " is ", b[0], "x", b[1], "x", b[2], ", but ", image_path, " is ", a[0], "x", a[1], "x", a[2],
+                     ". Both must have the same shape.");
+    separate_binary_labels(e.labels);
+    if (!normalize_) return e;
+    e.image.voxels = data::normalize_percentiles(e.image.voxels);
+    return e;
+  }
+
+  std::string images_, masks_;
+  std::vector<std::string> names_;
+  bool normalize_;
+};
+
+/// Sources one after the other.
+class JoinedExamples : public stardist::ExampleSource {
+ public:
+  explicit JoinedExamples(std::vector<std::shared_ptr<const stardist::ExampleSource>> parts) : parts_(std::move(parts)) {
+    for (const auto& p : parts_) size_ += p->size();
+  }
+  int64_t size() const override { return size_; }
+  std::shared_ptr<const Example> example(int64_t index) const override {
+    size_t at = 0;
+    while (index >= parts_[at]->size()) index -= parts_[at++]->size();
+    return parts_[at]->example(index);
+  }
+
+ private:
+  std::vector<std::shared_ptr<const stardist::ExampleSource>> parts_;
+  int64_t size_ = 0;
+};
+
+/// A share of the names (at least one of each) set aside by the seed: the rest, then what is held out.
+template <class T>
+std::pair<std::vector<T>, std::vector<T>> set_aside(std::vector<T> all, double share, uint64_t seed) {
+  Random random(seed, 0x73746172);
+  for (size_t i = all.size(); i > 1; --i) std::swap(all[i - 1], all[size_t(random.below(i))]);
+  const auto held = std::ptrdiff_t(std::clamp<int64_t>(std::lround(share * double(all.size())), 1, int64_t(all.size()) - 1));
+  return {{all.begin() + held, all.end()}, {all.begin(), all.begin() + held}};
+}
+
+std::string images_of(const std::string& folder) {
+  for (const char* name : {"/images", "/source"})
+    if (fs::is_directory(folder + name)) return folder + name;
+  return "";
+}
+
+/// The names that both folders have; FileError for a file without partner.
+std::vector<std::string> paired_names(const std::string& images, const std::string& masks) {
+  check<FileError>(fs::is_directory(masks), masks, ": no such folder (expected label volumes under the names of those in ", images, ").");
+  const auto names_in = [](const std::string& folder) {
+    std::vector<std::string> names;
+    for (const auto& entry : fs::directory_iterator(folder))
+      if (entry.is_regular_file() && has_ending(entry.path().filename().string(), {".tif", ".tiff"}))
+        names.push_back(entry.path().filename().string());
+    std::sort(names.begin(), names.end(), natural_less);
+    return names;
+  };
+  const std::vector<std::string> a = names_in(images), b = names_in(masks);
+  for (const auto& [from, to, folder, other] : {std::tuple(&a, &b, &images, &masks), std::tuple(&b, &a, &masks, &images)})
+    for (const std::string& name : *from)
+      check<FileError>(std::find(to->begin(), to->end(), name) != to->end(), *folder, "/", name, ": has no partner of the same name in ",
+                       *other, ".");
+  check<FileError>(!a.empty(), images, ": holds no TIFF files.");
+  return a;
+}
+
+std::string masks_of(const std::string& images) {
+  const size_t slash = images.rfind('/');
+  return images.substr(0, slash) + (images.substr(slash) == "/source" ? "/target" : "/masks");
+}
+
+StarDistData open_tiff(const std::string& path, const StarDistRun& run, int64_t cache_bytes) {
+  const bool normalize = run.normalization == "auto" || run.normalization == "percentile";
+  const auto source = [&](const std::string& images, std::vector<std::string> names) {
+    return std::make_shared<const TiffExamples>(images, masks_of(images), std::move(names), normalize, cache_bytes / 2);
+  };
+  StarDistData data;
+  data.normalization = run.normalization == "auto" ? "percentile" : run.normalization;
+  check<UsageError>(data.normalization != "study", path, ": is a folder of volumes; normalization 'study' is for the study's movies (use percentile or none).");
+  std::string train = images_of(path + "/train"), valid;
+  for (const char* name : {"/valid", "/val", "/test"})
+    if (valid.empty()) valid = images_of(path + name);
+  if (!train.empty() && !valid.empty()) {
+    data.train = source(train, paired_names(train, masks_of(train)));
+    data.valid = source(valid, paired_names(valid, masks_of(valid)));
+  } else {
+    if (train.empty()) train = images_of(path);
+    check<FileError>(!train.empty(), path, ": is a folder, but has no folder 'images' (with 'masks' beside it). Give an HDF5 file, or a folder "
+                     "with 'images' and 'masks', or with 'train' and 'valid' that have them.");
+    std::vector<std::string> names = paired_names(train, masks_of(train));
+    check<FileError>(names.size() >= 2, train, ": holds one volume; at least two are needed, one for validation. Cut it in two, or put a copy "
+                     "for validation into ", path, "/valid/images and masks, if that is meant.");
+    auto [rest, held] = set_aside(std::move(names), run.common.training.valid_proportion, run.common.seed);
+    data.train = source(train, std::move(rest));
+    data.valid = source(train, std::move(held));
+  }
+  data.summary = text(path, ": ", data.train->size(), " training volumes, ", data.valid->size(), " for validation");
+  return data;
+}
+
+StarDistData open_hdf5(const std::string& path, const StarDistRun& run, int64_t cache_bytes) {
+  const TrainingConfig& t = run.common.training;
+  using Sources = std::vector<std::shared_ptr<const stardist::ExampleSource>>;
+  const auto fold = [&](const std::string& name) { return std::make_shared<const data::Hdf5Fold>(path, name); };
+  const auto movies_of = [](const data::Hdf5Fold& f) {
+    std::vector<const data::MovieEntry*> movies;
+    for (const data::MovieEntry& m : f.movies()) movies.push_back(&m);
+    return movies;
+  };
+  const int64_t bytes = cache_bytes / 2 / int64_t(std::max(t.train_folds.size(), t.valid_folds.size()));
+  Sources train, valid;
+  StarDistData data;
+  if (!t.samples_path.empty()) {
+    check<UsageError>(t.train_folds.size() == 1 && t.valid_folds.size() == 1, "a samples list goes with one training and one validation fold.");
+    const SampleLists samples = read_samples(t.samples_path, samples_key(t));
+    train.push_back(std::make_shared<const Hdf5Examples>(fold(t.train_folds[0]), samples.train, t.crop_size, bytes));
+    valid.push_back(std::make_shared<const Hdf5Examples>(fold(t.valid_folds[0]), samples.valid, t.crop_size, bytes));
+    data.summary = text("samples '", samples_key(t), "' of ", t.samples_path);
+  } else if (t.valid_folds.size() == 1 && t.valid_folds == std::vector<std::string>{"valid"} && !io::H5File(path).is_group("/valid")) {
+    const auto all = fold(t.train_folds[0]);
+    auto movies = movies_of(*all);
+    check<FileError>(movies.size() >= 2, path, ": has no validation fold, and too few movies to set some aside. Name one with --valid-fold.");
+    const auto [rest, held] = set_aside(std::move(movies), t.valid_proportion, run.common.seed);
+    train.push_back(std::make_shared<const Hdf5Examples>(all, rest, t.crop_size, bytes));
+    valid.push_back(std::make_shared<const Hdf5Examples>(all, held, t.crop_size, bytes));
+    data.summary = text("validation on a share of ", t.valid_proportion, " of the movies (no validation fold)");
+  } else {
+    for (const auto& [names, to] : {std::pair(&t.train_folds, &train), std::pair(&t.valid_folds, &valid)})
+      for (const std::string& name : *names) {
+        const auto one = fold(name);
+        to->push_back(std::make_shared<const Hdf5Examples>(one, movies_of(*one), t.crop_size, bytes));
+      }
+    data.summary = "all events";
+  }
+  data.train = std::make_shared<const JoinedExamples>(std::move(train));
+  data.valid = std::make_shared<const JoinedExamples>(std::move(valid));
+  data.normalization = run.normalization == "auto" ? "study" : run.normalization;
+  data.summary = text(path, ": ", data.train->size(), " training crops, ", data.valid->size(), " validation crops; ", data.summary);
+  return data;
+}
+
+}  // namespace
+
+data::Volume<int32_t> read_label_volume(const std::string& path) {
+  io::TiffOptions options;
+  options.axes = "TYX";
+  io::TiffMovie movie(path, options);
+  data::Volume<int32_t> labels(movie.extent());
+  labels.spacing = movie.spacing();
+  if (movie.sample_type() == io::SampleType::i32 || movie.sample_type() == io::SampleType::u32) {
+    movie.read_native(0, labels.extent[0], labels.voxels.data());
+    return labels;
+  }
+  std::vector<float> plane(size_t(labels.frame_size()));
+  for (int64_t z = 0; z < labels.extent[0]; ++z) {
+    movie.read(z, z + 1, plane.data());
+    for (size_t i = 0; i < plane.size(); ++i) {
+      check<FileError>(std::abs(plane[i]) <= float(1 << 24) && plane[i] == std::floor(plane[i]), path, ": plane ", z, " holds ", plane[i],
+                       " (expected whole numbers: a label volume has one number per object).");
+      labels.frame(z)[i] = int32_t(plane[i]);
+    }
+  }
+  return labels;
+}
+
+data::Volume<float> read_image_volume(const std::string& path) {
+  io::TiffOptions options;
+  options.axes = "TYX";
+  io::TiffMovie movie(path, options);
+  data::Volume<float> image(movie.extent());
+  image.spacing = movie.spacing();
+  movie.read(0, image.extent[0], image.voxels.data());
+  for (const float v : image.voxels) check<FileError>(std::isfinite(v), path, ": holds NaN or infinity.");
+  return image;
+}
+
+void separate_binary_labels(data::Volume<int32_t>& labels) {
+  int32_t only = 0;
+  for (const int32_t l : labels.voxels) {
+    if (l <= 0 || l == only) continue;
+    if (only != 0) return;
+    only = l;
+  }
+  if (only == 0) return;
+  std::vector<uint8_t> mask(size_t(labels.frame_size()));
+  const metrics::Components c = metrics::label_frames<uint8_t>(labels.extent, [&](int64_t z) {
+    for (size_t i = 0; i < mask.size(); ++i) mask[i] = labels.frame(z)[i] > 0;
+    return mask.data();
+  });
+  for (size_t i = 0; i < labels.voxels.size(); ++i)
+    if (labels.voxels[i] > 0) labels.voxels[i] = int32_t(c.labels.voxels[i]);
+}
+
+StarDistData open_stardist_data(const std::string& path, const StarDistRun& run, int64_t cache_bytes) {
+  const StarDistData data = fs::is_directory(path) ? open_tiff(path, run, cache_bytes) : open_hdf5(path, run, cache_bytes);
+  check<FileError>(data.train->size() > 0, path, ": there is nothing to train on (no events, or an empty samples list).");
+  check<FileError>(data.valid->size() > 0, path, ": there is nothing to validate on.");
+  return data;
+}
+
+}  // namespace voxgrad::app

@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#pragma once
+// What StarDist trains on: crops of the published HDF5 files with their objects, or folders of volumes and label volumes.
+
+#include <memory>
+#include <string>
+
+#include "stardist_run.hpp"
+#include "voxgrad/stardist/generator.hpp"
+
+namespace voxgrad::app {
+
+struct StarDistData {
+  std::shared_ptr<const stardist::ExampleSource> train, valid;
+  std::string summary;  ///< one line for the log
+  std::string normalization;  ///< what raw volumes need before prediction: study or percentile
+};
+
+/// Opens `path`: an HDF5 file (folds, samples list and crop size from the configuration), or a folder with the folders images
+/// and masks, whose files go by the same names; with train/ and test/ (or valid/) inside, these are the two sets, else a share
+/// is set aside by the seed. Labels that hold a single number are split into connected components first.
+/// `cache_bytes` limits what is kept in memory. Errors: FileError, UsageError.
+StarDistData open_stardist_data(const std::string& path, const StarDistRun& run, int64_t cache_bytes);
+
+/// A label volume from TIFF: whole numbers, below 0 for "not annotated". FileError for fractions and numbers beyond 2^24 in float files.
+data::Volume<int32_t> read_label_volume(const std::string& path);
+/// An image volume from TIFF as float.
+data::Volume<float> read_image_volume(const std::string& path);
+/// Gives every connected component its own number when the labels hold only one above 0; negative labels stay.
+void separate_binary_labels(data::Volume<int32_t>& labels);
+
+}  // namespace voxgrad::app

@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "stardist_optimize.hpp"
+
+#include <algorithm>
+#include <filesystem>
+
+#include <fmt/format.h>
+
+#include "model_folder.hpp"
+#include "stardist_commands.hpp"
+#include "stardist_data.hpp"
+#include "voxgrad/core/parallel.hpp"
+#include "voxgrad/metrics/instances.hpp"
+#include "voxgrad/stardist/threshold_search.hpp"
+
+namespace voxgrad::app {
+namespace {
+
+using Examples = std::vector<std::shared_ptr<const stardist::Example>>;
+
+/// Objects of all volumes at one overlap threshold; scores any probability threshold above the lowest.
+class Scorer {
+ public:
+  Scorer(const Examples& examples, const std::vector<StarDistFound>& found, const stardist::Rays& rays, double nms, const std::vector<double>& iou)
+      : examples_(examples), rays_(rays), iou_(iou) {
+    for (const StarDistFound& f : found) objects_.push_back(suppress_candidates(f, rays, nms));
+  }
+  double operator()(double prob_thresh) const {
+    std::vector<std::vector<metrics::InstanceScores>> scores(iou_.size());
+    for (size_t i = 0; i < examples_.size(); ++i) {
+      data::Volume<int32_t> labels(examples_[i]->labels.extent), truth = examples_[i]->labels;
+      for (int32_t& l : truth.voxels) l = std::max(l, 0);
+      draw_objects(objects_[i], rays_, objects_[i].above(prob_thresh), labels.extent, 0,
+                   [&](int64_t z, const int32_t* plane) { std::copy_n(plane, labels.frame_size(), labels.frame(z)); });
+      const metrics::ObjectOverlap overlap = metrics::object_overlap(truth, labels);
+      for (size_t k = 0; k < iou_.size(); ++k)
+        scores[k].push_back(metrics::match_overlap(overlap, iou_[k], metrics::Criterion::iou).scores);
+    }
+    double sum = 0;
+    for (const auto& s : scores) sum += metrics::dataset_scores(s).accuracy;
+    return sum / double(iou_.size());
+  }
+
+ private:
+  const Examples& examples_;
+  const stardist::Rays& rays_;
+  const std::vector<double>& iou_;
+  std::vector<StarDistObjects> objects_;
+};
+
+}  // namespace
+
+ChosenThresholds choose_thresholds(models::StarDist3d& net, const stardist::Rays& rays, const Examples& examples, const StarDistThresholdSearch& search,
+                                   const std::function<void(int64_t)>& progress) {
+  check<UsageError>(!examples.empty(), "thresholds: there are no annotated volumes to choose them from.");
+  ChosenThresholds best;
+  std::vector<StarDistFound> found;
+  for (const auto& e : examples) {
+    StarDistSearch s;
+    s.prob_thresh = 0;
+    s.share_of_most = 0.5;
+    s.most_so_far = best.most_probable;
+    s.border = search.border;
+    s.rule = BorderRule::dense;
+    s.memory = search.memory;
+    const data::Volume<float>& image = e->image;
+    found.push_back(find_stardist_candidates(net, plan_stardist(net, image.extent, s), s,
+                                             [&](int64_t z, float* out) { std::copy_n(image.frame(z), image.frame_size(), out); }));
+    best.most_probable = std::max(best.most_probable, found.back().most_probable);
+    if (progress) progress(int64_t(found.size()));
+  }
+  const double most = double(best.most_probable), least = most / 2;
+  for (StarDistFound& f : found) {  // what was found before the largest probability was known
+    stardist::Candidates kept;
+    for (int64_t i = 0; i < f.candidates.size(); ++i) {
+      if (!(f.candidates.scores[size_t(i)] > float(least))) continue;
+      kept.scores.push_back(f.candidates.scores[size_t(i)]);
+      kept.points.insert(kept.points.end(), f.candidates.points.begin() + 3 * i, f.candidates.points.begin() + 3 * (i + 1));
+      kept.dist.insert(kept.dist.end(), f.candidates.dist.begin() + rays.size() * i, f.candidates.dist.begin() + rays.size() * (i + 1));
+    }
+    f.candidates = std::move(kept);
+    f.classes.clear();
+  }
+  for (const double nms : search.nms_thresh) {
+    const Scorer scorer(examples, found, rays, nms, search.iou_thresh);
+    const stardist::ThresholdSearch s = stardist::search_threshold(scorer, most, search.tolerance, int(search.most_iterations));
+    NmsTrial trial{nms, s.end, s.score, s.evaluated};
+    if (best.trials.empty() || trial.score > best.score) best.prob = trial.prob, best.nms = nms, best.score = trial.score;
+    best.trials.push_back(std::move(trial));
+    if (progress) progress(int64_t(examples.size() + best.trials.size()));
+  }
+  return best;
+}
+
+int optimize_stardist(const Arguments& a, Session& session) {
+  check<UsageError>(!a.given("--objective") && !a.given("--mode"), "--objective and --mode go with U-Net models; this is a StarDist model.");
+  StarDistModel model = open_stardist_model(a.get("--model"), a.flag("--latest"));
+  for (const std::string& note : model.notes) session.detail(note);
+  const ModelFolder folder(model.path);
+  Config config;
+  if (std::filesystem::exists(folder.config_file())) config = folder.config();
+  config.set("type", "stardist3d", "the model folder");
+  config.set("stardist_config.normalization", model.normalization == "study" ? "auto" : model.normalization, "the model folder");
+  if (a.given("--valid-fold")) {
+    std::string yaml = "[";
+    for (const std::string& n : a.list("--valid-fold")) yaml += (yaml.size() > 1 ? ", " : "") + json_quote(n);
+    config.set("training_config.valid_folds", yaml + "]", "--valid-fold");
+  }
+  if (!a.inputs().empty()) config.set("dataset", json_quote(a.inputs()[0]), "the command line");
+  StarDistRun run;
+  run.common = train_config(config);
+  run.normalization = config.text("stardist_config.normalization");
+  const std::string dataset = run.common.dataset;
+  check<UsageError>(!dataset.empty(), "no data set. Name an HDF5 file, or a folder with images and masks.");
+  set_threads(session.threads());
+  const StarDistData data = open_stardist_data(dataset, run, int64_t(session.memory_limit() / 4));
+  const int64_t size = data.valid->size();
+  const bool crops = data.normalization == "study";
+  const int64_t samples = std::min(size, a.given("--n-samples") ? a.integer("--n-samples", 1, 1000000000) : crops ? int64_t(300) : size);
+  const int64_t repetitions = samples == size ? 1 : a.given("--repetitions") ? a.integer("--repetitions", 1, 1000) : 5;
+  session.note(fmt::format("model {}: {} of {} validation volumes, {} times; {} threads on the cpu", model.path, samples, size, repetitions, threads()));
+  if (session.dry_run()) return 0;
+  const stardist::Rays rays = stardist::make_rays(model.config.rays);
+  StarDistThresholdSearch search;
+  search.memory = session.memory_limit();
+  const int64_t units = samples + int64_t(search.nms_thresh.size());
+  auto progress = session.stage("thresholds", repetitions * units, "steps");
+  double prob = 0, nms = 0, score = 0;
+  for (int64_t r = 0; r < repetitions; ++r) {
+    std::vector<int64_t> order = data::epoch_order(size, a.given("--seed") ? uint64_t(a.integer("--seed", 0, int64_t(1) << 53)) : 42, r, samples < size);
+    Examples examples;
+    for (int64_t i = 0; i < samples; ++i) examples.push_back(data.valid->example(order[size_t(i)]));
+    const ChosenThresholds chosen = choose_thresholds(*model.net, rays, examples, search, [&](int64_t done) {
+      session.check_stop();
+      progress->update(r * units + done);
+    });
+    for (const NmsTrial& t : chosen.trials)
+      session.detail(fmt::format("nms {:.2f}: prob {:.4f}, mean accuracy {:.4f} ({} thresholds tried)", t.nms, t.prob, t.score, t.tried.size()));
+    session.note(fmt::format("repetition {}: prob {:.4f}, nms {:.2f}, mean accuracy {:.4f}", r + 1, chosen.prob, chosen.nms, chosen.score));
+    prob += chosen.prob / double(repetitions), nms += chosen.nms / double(repetitions), score += chosen.score / double(repetitions);
+  }
+  progress->finish();
+  prob = std::clamp(prob, 1e-6, 1 - 1e-6);  // the Python package takes nothing else back
+  nms = std::clamp(nms, 1e-6, 1 - 1e-6);
+  if (score == 0)
+    session.warn("no predicted object meets a true one at any threshold: the thresholds mean nothing. Is the model trained enough?");
+  save_stardist_thresholds(model.path + "/thresholds.json", prob, nms);
+  session.print(fmt::format("prob {:.6f}\nnms {:.6f}\n{}/thresholds.json", prob, nms, model.path));
+  session.result("prob", prob);
+  session.result("nms", nms);
+  session.result("mean_accuracy", score);
+  return 0;
+}
+
+}  // namespace voxgrad::app

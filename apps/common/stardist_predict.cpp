@@ -1,0 +1,315 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// The prediction command for StarDist-3D: volumes in, label volumes and tables of objects out.
+
+#include <algorithm>
+#include <filesystem>
+#include <map>
+#include <optional>
+
+#include <fmt/format.h>
+
+#include "files.hpp"
+#include "stardist_commands.hpp"
+#include "stardist_model.hpp"
+#include "stardist_objects.hpp"
+#include "tables.hpp"
+#include "voxgrad/core/parallel.hpp"
+#include "voxgrad/data/stream_percentiles.hpp"
+#include "voxgrad/data/preprocess.hpp"
+#include "voxgrad/io/tiff.hpp"
+#include "voxgrad/metrics/regions.hpp"
+
+namespace voxgrad::app {
+namespace {
+
+struct Job {
+  StarDistModel& model;
+  stardist::Rays rays;
+  StarDistSearch search;
+  double prob = 0.5, nms = 0.4;
+  std::vector<double> thresholds;  // empty: only `prob`
+  std::string normalize;
+  io::TiffOptions tiff;
+  bool compress = false, wide = false;
+};
+
+struct Done {
+  int64_t objects = 0, candidates = 0;
+  double seconds = 0;
+};
+
+/// "0.01:0.99:100" -> 100 numbers.
+std::vector<double> parse_range(const std::string& value) {
+  const size_t a = value.find(':'), b = a == std::string::npos ? a : value.find(':', a + 1);
+  check<UsageError>(b != std::string::npos, "--thresholds is '", value, "' (expected FIRST:LAST:COUNT, such as 0.01:0.99:100).");
+  const auto first = parse_real(value.substr(0, a)), last = parse_real(value.substr(a + 1, b - a - 1));
+  const auto count = parse_integer(value.substr(b + 1));
+  check<UsageError>(first && last && count && *first > 0 && *last < 1 && *first <= *last && *count >= 1 && *count <= 10000, "--thresholds is '", value,
+                    "' (expected FIRST:LAST:COUNT with 0 < FIRST <= LAST < 1, such as 0.01:0.99:100).");
+  std::vector<double> out;
+  for (int64_t i = 0; i < *count; ++i) out.push_back(*count == 1 ? *first : *first + (*last - *first) * double(i) / double(*count - 1));
+  return out;
+}
+
+/// The input of the network, plane by plane.
+class Planes {
+ public:
+  Planes(io::TiffMovie& movie, const std::string& how, Session& session) : movie_(movie), extent_(movie.extent()) {
+    const int64_t size = extent_[1] * extent_[2];
+    auto progress = session.stage("measure", how == "none" ? 1 : 2 * extent_[0], "planes");
+    int64_t read = 0;
+    const auto plane = [&](int64_t z, float* out) {
+      movie_.read(z, z + 1, out);
+      session.check_stop();
+      progress->update(++read);
+    };
+    try {
+      if (how == "study") movie_scale_ = data::measure_movie(extent_, plane);
+      else if (how == "percentile")
+        scale_ = data::PercentileScale::measure([&](auto&& add) {
+          std::vector<float> values(static_cast<size_t>(size));
+          for (int64_t z = 0; z < extent_[0]; ++z) {
+            plane(z, values.data());
+            add(values.data(), size);
+          }
+        });
+    } catch (const ShapeError& e) {
+      throw FileError(text(movie_.info().path, ": ", e.what()));
+    }
+  }
+  void operator()(int64_t z, float* out) const {
+    const int64_t size = extent_[1] * extent_[2];
+    movie_.read(z, z + 1, out);
+    if (movie_scale_) movie_scale_->apply(z, out, out, size);
+    else if (scale_) scale_->apply(out, out, size);
+  }
+
+ private:
+  io::TiffMovie& movie_;
+  data::Extent3 extent_;
+  std::optional<data::Preprocess> movie_scale_;
+  std::optional<data::PercentileScale> scale_;
+};
+
+/// Writes a label volume; calls also(z, labels) for each plane.
+void write_labels(const Job& job, const std::string& path, const StarDistObjects& objects, int64_t count, const data::Extent3& extent,
+                  const data::Spacing& spacing, const std::function<void(int64_t, const int32_t*)>& also) {
+  io::TiffWriteOptions options;
+  options.spacing = spacing;
+  options.deflate = job.compress;
+  options.depth = job.normalize != "study";
+  options.lowest = 0, options.highest = double(std::max<int64_t>(count, 1));
+  const bool wide = job.wide || count > 65535;
+  io::TiffWriter writer(path, extent, wide ? io::SampleType::u32 : io::SampleType::u16, options);
+  std::vector<uint16_t> narrow(size_t(extent[1] * extent[2]));
+  draw_objects(objects, job.rays, count, extent, job.search.memory / 8, [&](int64_t z, const int32_t* labels) {
+    if (also) also(z, labels);
+    if (wide) return writer.write(labels);
+    std::transform(labels, labels + narrow.size(), narrow.begin(), [](int32_t l) { return uint16_t(l); });
+    writer.write(narrow.data());
+  });
+  writer.close();
+}
+
+/// What rays tell of each object, visible or not.
+std::string objects_csv(const Job& job, const StarDistObjects& objects, int64_t count, const std::vector<metrics::Region>& regions) {
+  std::map<uint32_t, int64_t> voxels;
+  for (const metrics::Region& r : regions) voxels[r.label] = r.area;
+  const bool classes = !objects.classes.empty();
+  std::string out = text("label,prob,axis-0,axis-1,axis-2,volume,voxels,min-0,min-1,min-2,max-0,max-1,max-2", classes ? ",class\n" : "\n");
+  const stardist::Polyhedra p = objects.list.polyhedra(job.rays);
+  std::vector<stardist::Vec3f> corners;
+  for (int64_t i = 0; i < count; ++i) {
+    stardist::scaled_corners(job.rays, p.distances(i), {1, 1, 1}, corners);
+    const stardist::Box box = stardist::bounding_box(job.rays, p.distances(i), p.centre(i));
+    std::vector<std::string> cells{std::to_string(i + 1), csv_number(double(objects.list.scores[size_t(i)]))};
+    for (size_t a = 0; a < 3; ++a) cells.push_back(csv_number(double(p.centre(i)[a])));
+    cells.push_back(csv_number(double(stardist::polyhedron_volume(job.rays, corners))));
+    cells.push_back(std::to_string(voxels[uint32_t(i + 1)]));
+    for (size_t a = 0; a < 3; ++a) cells.push_back(std::to_string(box.lo[a]));
+    for (size_t a = 0; a < 3; ++a) cells.push_back(std::to_string(box.hi[a]));
+    if (classes) cells.push_back(std::to_string(objects.classes[size_t(i)]));
+    out += csv_line(cells);
+  }
+  return out;
+}
+
+Done predict_one(Job& job, const Input& input, const std::string& stem, Session& session) {
+  io::TiffMovie movie(input.path, job.tiff);
+  const data::Extent3 extent = movie.extent();
+  for (const std::string& note : movie.info().notes) session.note(text(input.path, ": ", note));
+  StarDistSearch search = job.search;
+  search.prob_thresh = job.thresholds.empty() ? job.prob : std::min(job.prob, job.thresholds.front());
+  const StarDistPlan plan = plan_stardist(*job.model.net, extent, search);
+  session.note(fmt::format("{}: {} planes of {}x{}; {}", input.path, extent[0], extent[1], extent[2], plan.summary));
+  for (size_t a = 0; a < 3; ++a)
+    if ((extent[a] + job.model.config.network.grid[a] - 1) / job.model.config.network.grid[a] <= 2 * search.border)
+      session.warn(text(input.path, ": axis ", a, " is so short that the margin of ", search.border, " grid points leaves no place for objects; lower it with --border."));
+  if (session.dry_run()) return {};
+  make_folders(std::filesystem::path(stem).parent_path().string());
+  std::remove((stem + "_events.csv").c_str());  // a volume without its event table counts as unfinished
+
+  const Planes planes(movie, job.normalize, session);
+  auto progress = session.stage("predict", plan.count(), "tiles");
+  const StarDistFound found = find_stardist_candidates(*job.model.net, plan, search, planes, [&](int64_t done) {
+    session.check_stop();
+    progress->update(done);
+  });
+  progress->finish();
+  Done done{0, found.candidates.size(), found.seconds};
+  auto suppressing = session.stage("suppress", std::max<int64_t>(1, found.candidates.size()), "candidates");
+  const StarDistObjects objects = suppress_candidates(found, job.rays, job.nms, [&](int64_t decided, int64_t) {
+    session.check_stop();
+    suppressing->update(decided);
+    return true;
+  });
+  suppressing->finish();
+
+  std::vector<std::string> files;
+  if (!job.thresholds.empty()) {
+    std::string counts = "threshold,objects\n";
+    auto drawing = session.stage("draw", int64_t(job.thresholds.size()), "thresholds");
+    for (size_t i = 0; i < job.thresholds.size(); ++i) {
+      session.check_stop();
+      const double t = job.thresholds[i];
+      const int64_t count = objects.above(t);
+      const std::string path = fmt::format("{}_thresholds/labels-{:.3f}.tif", stem, t);
+      make_folders(stem + "_thresholds");
+      write_labels(job, path, objects, count, extent, movie.spacing(), {});
+      counts += csv_line({csv_number(t), std::to_string(count)});
+      files.push_back(path);
+      drawing->update(int64_t(i + 1));
+    }
+    write_file(stem + "_thresholds.csv", counts);
+    files.push_back(stem + "_thresholds.csv");
+  }
+  done.objects = objects.above(job.prob);
+  metrics::RegionCollector collector;
+  std::vector<float> intensity(size_t(extent[1] * extent[2]));
+  auto writing = session.stage("write", extent[0], "planes");
+  write_labels(job, stem + "_prediction.tif", objects, done.objects, extent, movie.spacing(), [&](int64_t z, const int32_t* labels) {
+    planes(z, intensity.data());
+    collector.add_frame(z, extent[1], extent[2], labels, intensity.data());
+    session.check_stop();
+    writing->update(z + 1);
+  });
+  std::vector<metrics::Region> regions = collector.finish();
+  for (metrics::Region& r : regions) {
+    r.score = double(objects.list.scores[r.label - 1]);
+    bool inside = true;  // weights that nearly cancel put the weighted centroid anywhere
+    for (size_t a = 0; a < 3; ++a) inside = inside && r.weighted_centroid[a] >= 0 && r.weighted_centroid[a] <= double(extent[a]);
+    if (!inside) r.weighted_centroid = r.centroid;
+  }
+  metrics::set_neighbours(regions);
+  write_file(stem + "_objects.csv", objects_csv(job, objects, done.objects, regions));
+  write_file(stem + "_events.csv", events_csv(regions, movie.spacing()));
+  for (const char* name : {"_prediction.tif", "_objects.csv", "_events.csv"}) files.push_back(stem + name);
+  if (int64_t(regions.size()) < done.objects)
+    session.note(text(input.path, ": ", done.objects - int64_t(regions.size()), " objects are hidden by better ones; their labels are in no voxel"));
+  for (const std::string& file : files) session.print(file);
+  session.note(fmt::format("{}: {} objects of {} candidates; {:.2f} million voxels/s through the network", input.path, done.objects, done.candidates,
+                           double(data::voxel_count(extent)) / std::max(found.seconds, 1e-9) / 1e6));
+  return done;
+}
+
+Job make_job(const Arguments& a, StarDistModel& model, Session& session) {
+  Job job{model, stardist::make_rays(model.config.rays), {}, 0.5, 0.4, {}, "", {}};
+  job.prob = a.given("--prob-threshold") ? a.real("--prob-threshold", 0, 1) : model.thresholds.prob;
+  job.nms = a.given("--nms-threshold") ? a.real("--nms-threshold", 0, 1) : model.thresholds.nms;
+  if (a.given("--thresholds")) job.thresholds = parse_range(a.get("--thresholds"));
+  job.normalize = a.given("--normalize") ? a.choice("--normalize") : model.normalization;
+  job.search.border = a.given("--border") ? a.integer("--border", 0, 1 << 20) : 2;
+  const std::string rule = a.given("--candidates") ? a.choice("--candidates") : job.normalize == "study" ? "dense" : "sparse";
+  job.search.rule = rule == "dense" ? BorderRule::dense : BorderRule::sparse;
+  job.search.memory = session.memory_limit();
+  if (a.given("--n-tiles")) {
+    const std::string value = a.get("--n-tiles");
+    std::string rest = value + ",";
+    size_t axis = 0;
+    for (size_t comma; (comma = rest.find(',')) != std::string::npos; rest = rest.substr(comma + 1)) {
+      const auto n = parse_integer(rest.substr(0, comma));
+      check<UsageError>(n && *n >= 1 && axis < 3, "--n-tiles is '", value, "' (expected three numbers from 1 on, such as 1,4,4).");
+      job.search.n_tiles[axis++] = *n;
+    }
+    check<UsageError>(axis == 3, "--n-tiles is '", value, "' (expected three numbers from 1 on, such as 1,4,4).");
+  }
+  job.tiff.axes = a.maybe("--axes").value_or(job.normalize == "study" ? "" : "TYX");
+  job.tiff.channel = a.given("--channel") ? int(a.integer("--channel", 1, 1 << 20)) : 0;
+  job.tiff.allow_truncated = a.flag("--allow-truncated");
+  job.tiff.sequence = a.flag("--sequence");
+  job.compress = a.flag("--compress");
+  job.wide = a.choice("--labels-type") == "uint32";
+  return job;
+}
+
+std::string stem_of(const std::string& out, const std::string& relative) {
+  return (std::filesystem::path(out) / std::filesystem::path(relative).replace_extension()).string();
+}
+
+}  // namespace
+
+std::vector<Option> stardist_predict_options() {
+  return {{"--prob-threshold", "P", "", "StarDist: probabilities above propose objects (default: the model's)", "StarDist"},
+          {"--nms-threshold", "T", "", "StarDist: share of the smaller volume above which the worse of two objects goes (default: the model's)", "StarDist"},
+          {"--thresholds", "FIRST:LAST:COUNT", "", "StarDist: labels at many probability thresholds from one prediction, such as 0.01:0.99:100", "StarDist"},
+          {"--normalize", "study|percentile|none", "", "StarDist: the study's preprocessing of movies, percentiles 1 and 99.8, or none (default: the model's)", "StarDist"},
+          {"--border", "N", "", "StarDist: grid points at the ends of the volume without object centres (default 2)", "StarDist"},
+          {"--candidates", "sparse|dense", "", "StarDist: whether that margin counts from the padded volume or from the volume (default sparse; dense with study)", "StarDist"},
+          {"--n-tiles", "Z,Y,X", "", "StarDist: tiles along each axis (default: what computes least within --memory)", "StarDist"}};
+}
+
+int predict_stardist(const Arguments& a, Session& session) {
+  for (const char* option : {"--threshold", "--mode", "--batch-norm", "--batch-size"})
+    check<UsageError>(!a.given(option), option, " goes with U-Net models; for StarDist see --prob-threshold, --nms-threshold and --n-tiles.");
+  StarDistModel model = open_stardist_model(a.get("--model"), a.flag("--latest"));
+  const std::string name = std::filesystem::path(model.path).filename().string();
+  const std::string out = a.given("--out") ? a.get("--out") : a.get("--out") + "/" + name;
+  check<UsageError>(!a.inputs().empty(), "no volumes. Name TIFF files or folders.");
+  refuse_output_in_input(out, a.inputs());
+  std::vector<Input> inputs;
+  if (a.flag("--sequence"))
+    for (const std::string& folder : a.inputs()) inputs.push_back({folder, std::filesystem::path(folder + "/.").parent_path().filename().string()});
+  else
+    inputs = expand_inputs(a.inputs(), a.flag("--recursive"), [](const std::string& n) { return has_ending(n, {".tif", ".tiff"}); });
+  std::map<std::string, std::string> taken;
+  for (const Input& input : inputs) {
+    const auto at = taken.emplace(stem_of(out, input.relative), input.path);
+    check<UsageError>(at.second, at.first->second, " and ", input.path, " would both be written to ", at.first->first,
+                      "_*. Give a folder above them and --recursive, or another --out for one.");
+  }
+  set_threads(session.threads());
+  Job job = make_job(a, model, session);
+  for (const std::string& note : model.notes) session.note(note);
+  session.note(fmt::format("StarDist model {}: prob {:.4f}, nms {:.4f}, normalisation {}, {} threads on the cpu", model.path, job.prob, job.nms,
+                           job.normalize, threads()));
+  std::vector<std::string> failed;
+  int64_t skipped = 0, objects = 0;
+  for (const Input& input : inputs) {
+    session.check_stop();
+    const std::string stem = stem_of(out, input.relative);
+    if (!a.flag("--overwrite") && std::filesystem::exists(stem + "_events.csv")) {
+      session.note(text(input.path, ": finished already, skipped (--overwrite does it again)"));
+      ++skipped;
+      continue;
+    }
+    try {
+      objects += predict_one(job, input, stem, session).objects;
+    } catch (const UsageError&) {
+      throw;
+    } catch (const Error& e) {
+      if (inputs.size() == 1) throw;
+      session.note(text("failed: ", e.what()));
+      failed.push_back(e.what());
+    }
+  }
+  session.result("movies", int64_t(inputs.size()) - skipped - int64_t(failed.size()));
+  session.result("skipped", skipped);
+  session.result("failed", int64_t(failed.size()));
+  session.result("objects", objects);
+  if (failed.empty()) return 0;
+  session.note(text(failed.size(), " of ", inputs.size(), " volumes failed:"));
+  for (const std::string& line : failed) session.note("  " + line);
+  return 1;
+}
+
+}  // namespace voxgrad::app

@@ -1,0 +1,231 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "stardist_predictor.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <map>
+#include <numeric>
+
+#include "voxgrad/autograd/record.hpp"
+#include "voxgrad/models/stardist3d_field.hpp"
+
+namespace voxgrad::app {
+namespace {
+
+using stardist::AxisTile;
+
+/// Index of np.pad's "reflect" continuation behind the end of an axis of n samples: the edge is not repeated.
+int64_t reflect_index(int64_t i, int64_t n) {
+  if (n == 1) return 0;
+  const int64_t period = 2 * (n - 1), r = i % period;
+  return r < n ? r : period - r;
+}
+
+/// Bytes per input voxel of a tile while it goes through the network: the widest stages before and after the grid, and the maps.
+double bytes_per_voxel(const models::StarDist3dOptions& o) {
+  const double base = double(o.is_unet() ? o.unet_n_filter_base : o.resnet_n_filter_base);
+  const double features = double(o.is_unet() ? o.net_conv_after_unet : o.net_conv_after_resnet);
+  const double points = 1.0 / double(o.grid[0] * o.grid[1] * o.grid[2]);
+  return 4 * (2 + 3 * base + points * (6 * base + 2 * features + 2 * double(o.n_rays + 1)));
+}
+
+int64_t length(const std::vector<AxisTile>& tiles) { return tiles[0].read.size(); }
+
+/// The different ways to tile an axis, from one tile to the smallest ones.
+std::vector<std::vector<AxisTile>> ways(int64_t blocks, int64_t block, int64_t overlap) {
+  std::vector<std::vector<AxisTile>> all;
+  for (int64_t n = 1; n <= blocks; n = n < 16 ? n + 1 : n + n / 4) {
+    auto tiles = stardist::axis_tiles(blocks * block, n, block, overlap);
+    if (all.empty() || length(tiles) != length(all.back())) all.push_back(std::move(tiles));
+  }
+  return all;
+}
+
+/// Input planes that coming tiles may still read.
+class Planes {
+ public:
+  Planes(int64_t size, const ReadPlane& read) : size_(size), read_(read) {}
+  void drop_before(int64_t z) { planes_.erase(planes_.begin(), planes_.lower_bound(z)); }
+  const float* operator()(int64_t z) {
+    std::vector<float>& plane = planes_[z];
+    if (plane.empty()) {
+      plane.resize(size_t(size_));
+      read_(z, plane.data());
+    }
+    return plane.data();
+  }
+
+ private:
+  int64_t size_;
+  const ReadPlane& read_;
+  std::map<int64_t, std::vector<float>> planes_;
+};
+
+/// Takes the candidates of a tile's own part.
+class Collector {
+ public:
+  Collector(const StarDistPlan& plan, const StarDistSearch& search, const models::StarDist3dOptions& net)
+      : plan_(plan), search_(search), grid_(net.grid), rays_(net.n_rays) {
+    for (size_t a = 0; a < 3; ++a) {
+      const int64_t inside = (plan.extent[a] + grid_[a] - 1) / grid_[a], padded = plan.padded[a] / grid_[a];
+      first_[a] = search.border;
+      last_[a] = search.rule == BorderRule::dense ? inside - search.border : std::min(inside, padded - search.border);
+      points_[a] = inside;
+    }
+  }
+
+  void add(const models::StarDistMaps& maps, const std::array<AxisTile, 3>& tile) {
+    const Shape s = maps.prob.shape();
+    const float *prob = maps.prob.span<float>().data(), *dist = maps.dist.span<float>().data();
+    const float* classes = maps.prob_class.defined() ? maps.prob_class.span<float>().data() : nullptr;
+    const int64_t n_classes = classes != nullptr ? maps.prob_class.shape()[-1] : 0;
+    std::array<int64_t, 3> from, to, origin;
+    for (size_t a = 0; a < 3; ++a) {
+      origin[a] = tile[a].read.begin / grid_[a];
+      from[a] = tile[a].write.begin / grid_[a];
+      to[a] = std::min(tile[a].write.end / grid_[a], points_[a]);
+    }
+    const auto for_each = [&](auto&& f) {
+      for (int64_t z = from[0]; z < to[0]; ++z)
+        for (int64_t y = from[1]; y < to[1]; ++y)
+          for (int64_t x = from[2]; x < to[2]; ++x) f(z, y, x, ((z - origin[0]) * s[2] + y - origin[1]) * s[3] + x - origin[2]);
+    };
+    for_each([&](int64_t z, int64_t y, int64_t x, int64_t i) {
+      check(prob[i] == prob[i], "the network's probability at z ", z * grid_[0], ", y ", y * grid_[1], ", x ", x * grid_[2],
+            " is not a number. Are the weights damaged, or does the input hold NaN?");
+      found.most_probable = std::max(found.most_probable, prob[i]);
+    });
+    const double most = double(std::max(found.most_probable, search_.most_so_far));
+    const float least = float(std::max(search_.prob_thresh, search_.share_of_most * most));
+    for_each([&](int64_t z, int64_t y, int64_t x, int64_t i) {
+      const float score = prob[i];
+      if (!(score > least) || !inside(z, y, x)) return;
+      stardist::Candidates& c = found.candidates;
+      c.scores.push_back(score);
+      c.points.insert(c.points.end(), {float(z * grid_[0]), float(y * grid_[1]), float(x * grid_[2])});
+      for (int64_t r = 0; r < rays_; ++r) c.dist.push_back(std::max(1e-3f, dist[i * rays_ + r]));
+      if (classes != nullptr)
+        found.classes.push_back(int32_t(std::max_element(classes + i * n_classes, classes + (i + 1) * n_classes) - classes - i * n_classes));
+      place_.push_back((z * points_[1] + y) * points_[2] + x);
+    });
+    const uint64_t bytes = uint64_t(found.candidates.size()) * uint64_t(rays_ + 8) * 8;  // twice while they are put in order
+    check(search_.memory == 0 || bytes < search_.memory, "more than ", found.candidates.size(), " candidates do not fit into ",
+          search_.memory >> 20, " MiB. Raise --prob-threshold, or allow more with --memory.");
+  }
+
+  /// Puts the candidates of all tiles into the order of the map.
+  StarDistFound finish() {
+    if (std::is_sorted(place_.begin(), place_.end())) return std::move(found);
+    std::vector<int64_t> order(place_.size());
+    std::iota(order.begin(), order.end(), int64_t(0));
+    std::sort(order.begin(), order.end(), [&](int64_t a, int64_t b) { return place_[size_t(a)] < place_[size_t(b)]; });
+    const auto sorted = [&](auto& values, int64_t each) {
+      std::remove_reference_t<decltype(values)> out;
+      out.reserve(values.size());
+      for (const int64_t i : order) out.insert(out.end(), values.begin() + i * each, values.begin() + (i + 1) * each);
+      values = std::move(out);
+    };
+    sorted(found.candidates.scores, 1);
+    sorted(found.candidates.points, 3);
+    sorted(found.candidates.dist, rays_);
+    if (!found.classes.empty()) sorted(found.classes, 1);
+    return std::move(found);
+  }
+
+  StarDistFound found;
+
+ private:
+  bool inside(int64_t z, int64_t y, int64_t x) const {
+    const std::array<int64_t, 3> at{z, y, x};
+    for (size_t a = 0; a < 3; ++a)
+      if (at[a] < first_[a] || at[a] >= last_[a]) return false;
+    return true;
+  }
+
+  const StarDistPlan& plan_;
+  const StarDistSearch& search_;
+  std::array<int64_t, 3> grid_, first_{}, last_{}, points_{};
+  int64_t rays_;
+  std::vector<int64_t> place_;  // of each candidate in the map
+};
+
+}  // namespace
+
+StarDistPlan plan_stardist(const models::StarDist3d& net, const data::Extent3& extent, const StarDistSearch& search) {
+  const models::StarDist3dOptions& o = net.options();
+  check<UsageError>(o.n_channel_in == 1, "the model takes ", o.n_channel_in, " input channels; volumes of one channel can be predicted.");
+  for (const int64_t e : extent) check<ShapeError>(e > 0, "the volume is empty.");
+  const auto multiple = net.multiple();
+  const auto bound = models::receptive_bound(o);
+  const double each = bytes_per_voxel(o);
+  const double most = search.memory == 0 ? 1e30 : 0.5 * double(search.memory) / each;
+  StarDistPlan plan{extent, {}, {}, 0, ""};
+  std::array<std::vector<std::vector<AxisTile>>, 3> choices;
+  for (size_t a = 0; a < 3; ++a) {
+    const int64_t m = multiple[a], blocks = (extent[a] + m - 1) / m, overlap = (bound[a] + m - 1) / m;
+    plan.padded[a] = blocks * m;
+    if (search.n_tiles[a] > 0) choices[a] = {stardist::axis_tiles(plan.padded[a], search.n_tiles[a], m, overlap)};
+    else choices[a] = ways(blocks, m, overlap);
+  }
+  double best = 1e300, smallest = 1e300;
+  for (const auto& z : choices[0])
+    for (const auto& y : choices[1])
+      for (const auto& x : choices[2]) {
+        const double voxels = double(length(z)) * double(length(y)) * double(length(x));
+        const double work = voxels * double(z.size() * y.size() * x.size());
+        smallest = std::min(smallest, voxels);
+        if (voxels > most || !(work < best)) continue;
+        best = work;
+        plan.tiles = {z, y, x};
+      }
+  check<UsageError>(best < 1e300, fmt::format("tiles of this network take at least {:.1f} GB, --memory allows {:.1f} GB for them. Allow more memory.",
+                                              smallest * each / 1e9, 0.5 * double(search.memory) / 1e9));
+  const double voxels = double(length(plan.tiles[0])) * double(length(plan.tiles[1])) * double(length(plan.tiles[2]));
+  plan.memory = uint64_t(voxels * each);
+  plan.summary = fmt::format("{} tiles of {}x{}x{}, {:.1f} voxels computed per voxel of the volume, about {:.1f} GB", plan.count(),
+                             length(plan.tiles[0]), length(plan.tiles[1]), length(plan.tiles[2]), best / double(data::voxel_count(extent)),
+                             double(plan.memory) / 1e9);
+  return plan;
+}
+
+StarDistFound find_stardist_candidates(models::StarDist3d& net, const StarDistPlan& plan, const StarDistSearch& search, const ReadPlane& read,
+                                       const std::function<void(int64_t)>& progress) {
+  const auto began = std::chrono::steady_clock::now();
+  NoGrad no_grad;
+  net.eval();
+  const data::Extent3& n = plan.extent;
+  Planes planes(n[1] * n[2], read);
+  Collector collector(plan, search, net.options());
+  std::vector<int64_t> needed(plan.tiles[0].size());  // first plane that a row of tiles and the later ones read
+  for (size_t row = needed.size(); row-- > 0;) {
+    int64_t least = row + 1 < needed.size() ? needed[row + 1] : n[0];
+    for (int64_t z = plan.tiles[0][row].read.begin; z < plan.tiles[0][row].read.end; ++z) least = std::min(least, reflect_index(z, n[0]));
+    needed[row] = least;
+  }
+  int64_t done = 0;
+  for (size_t row = 0; row < plan.tiles[0].size(); ++row) {
+    planes.drop_before(needed[row]);
+    for (const AxisTile& ty : plan.tiles[1])
+      for (const AxisTile& tx : plan.tiles[2]) {
+        const AxisTile& tz = plan.tiles[0][row];
+        Tensor input(Shape{1, tz.read.size(), ty.read.size(), tx.read.size(), 1});
+        float* to = input.mutable_span<float>().data();
+        for (int64_t z = tz.read.begin; z < tz.read.end; ++z) {
+          const float* plane = planes(reflect_index(z, n[0]));
+          for (int64_t y = ty.read.begin; y < ty.read.end; ++y) {
+            const float* line = plane + reflect_index(y, n[1]) * n[2];
+            for (int64_t x = tx.read.begin; x < tx.read.end; ++x) *to++ = line[x < n[2] ? x : reflect_index(x, n[2])];
+          }
+        }
+        collector.add(net(input), {tz, ty, tx});
+        if (progress) progress(++done);
+      }
+  }
+  StarDistFound found = collector.finish();
+  found.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
+  return found;
+}
+
+}  // namespace voxgrad::app

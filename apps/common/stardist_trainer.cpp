@@ -1,0 +1,255 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "stardist_trainer.hpp"
+
+#include <cmath>
+#include <cstdio>
+#include <deque>
+#include <future>
+#include <limits>
+
+#include "history.hpp"
+#include "voxgrad/autograd/backward.hpp"
+#include "voxgrad/version.hpp"
+
+namespace voxgrad::app {
+namespace {
+
+constexpr double infinity = std::numeric_limits<double>::infinity();
+
+/// Batches first .. end - 1 in order, made ahead of use on threads of their own.
+class Ahead {
+ public:
+  Ahead(std::function<stardist::PatchBatch(int64_t)> make, int64_t first, int64_t end) : make_(std::move(make)), next_(first), end_(end) {
+    while (waiting_.size() < 2 && next_ < end_) start();
+  }
+  stardist::PatchBatch next() {
+    stardist::PatchBatch batch = waiting_.front().get();
+    waiting_.pop_front();
+    if (next_ < end_) start();
+    return batch;
+  }
+
+ private:
+  void start() {
+    waiting_.push_back(std::async(std::launch::async, [this, number = next_++] {
+      ThreadPool::inside() = true;  // the pool's threads are the network's
+      return make_(number);
+    }));
+  }
+  std::function<stardist::PatchBatch(int64_t)> make_;
+  int64_t next_, end_;
+  std::deque<std::future<stardist::PatchBatch>> waiting_;
+};
+
+stardist::Generator make_generator(std::shared_ptr<const stardist::ExampleSource> source, const StarDistRun& run) {
+  const StarDistConfig& c = run.config;
+  stardist::GeneratorOptions o;
+  o.patch = c.train_patch_size;
+  o.grid = c.network.grid;
+  o.anisotropy = c.anisotropy;
+  o.foreground_only = c.train_foreground_only;
+  o.augmentation = run.augmentation;
+  o.batch = c.train_batch_size;
+  o.seed = run.common.seed;
+  return {std::move(source), stardist::make_rays(c.rays), o};
+}
+
+models::StarDistLossOptions loss_options(const StarDistConfig& c) {
+  models::StarDistLossOptions o;
+  o.prob_weight = c.train_loss_weights[0];
+  o.dist_weight = c.train_loss_weights[1];
+  o.background_reg = c.train_background_reg;
+  o.dist_loss = c.train_dist_loss == "mse"   ? RayError::mse
+                : c.train_dist_loss == "iou" ? RayError::iou
+                                             : RayError::mae;
+  return o;
+}
+
+std::string hash_text(const std::string& s) {
+  uint64_t h = 14695981039346656037u;
+  for (const unsigned char c : s) h = (h ^ c) * 1099511628211u;
+  char out[17];
+  std::snprintf(out, sizeof out, "%016llx", static_cast<unsigned long long>(h));
+  return out;
+}
+
+double stored(const Metadata& m, const std::string& key, const std::string& path) {
+  const auto at = m.find(key);
+  const auto value = at == m.end() ? std::nullopt : parse_real(at->second);
+  check<FileError>(value.has_value(), path, ": its metadata lacks '", key, "'. It is not a checkpoint of a StarDist training.");
+  return *value;
+}
+
+}  // namespace
+
+std::function<LossOutcome(const Tensor&, const Tensor&)> make_probability_loss(const StarDistRun& run) {
+  if (run.loss == "bce") return {};
+  TrainingConfig t = run.common.training;
+  t.loss = run.loss;
+  return [risk = make_loss(t)](const Tensor& prob, const Tensor& target) mutable {
+    Tensor codes(target.shape());
+    const auto from = target.span<float>();
+    auto to = codes.mutable_span<float>();
+    for (size_t i = 0; i < to.size(); ++i) to[i] = from[i] > 0 ? 1.f : from[i] < 0 ? 255.f : 0.f;
+    const Tensor q = clamp(prob, 1e-6, 1 - 1e-6);  // the network gives probabilities, risks take logits
+    return risk(log(q) - log(1.0 - q), codes, {});
+  };
+}
+
+StarDistTrainer::StarDistTrainer(const StarDistRun& run, models::StarDist3d& net, const StarDistData& data, const ModelFolder& folder,
+                                 Session& session)
+    : run_(run), net_(net), train_(make_generator(data.train, run)), valid_(make_generator(data.valid, run)),
+      valid_patches_(run.config.train_n_val_patches.value_or(data.valid->size())), folder_(folder), session_(session),
+      normalization_(data.normalization), risk_(make_probability_loss(run)),
+      optimizer_(net.parameters(), {.lr = run.config.train_learning_rate, .eps = 1e-7, .epsilon_hat = true}), best_(infinity),
+      plateau_best_(infinity), rate_(run.config.train_learning_rate) {}
+
+/// What must not change between a checkpoint and its continuation.
+std::string StarDistTrainer::identity() const {
+  StarDistConfig c = run_.config;
+  c.train_epochs = 1;
+  c.train_learning_rate = 1;
+  c.train_reduce_lr.reset();
+  return hash_text(text(stardist_config_json(c), run_.common.seed, ' ', int(run_.augmentation), ' ', run_.loss, ' ', valid_patches_, ' ',
+                        train_.source().size(), ' ', run_.common.training.crop_size));
+}
+
+models::StarDistLoss StarDistTrainer::losses(const models::StarDistMaps& maps, const stardist::PatchBatch& batch,
+                                             std::vector<LossTerm>* terms) const {
+  const models::StarDistTargets targets(batch.prob, batch.dist);
+  const models::StarDistLossOptions o = loss_options(run_.config);
+  if (!risk_) return models::stardist_losses(maps, targets, o);
+  models::StarDistLoss loss;
+  const LossOutcome outcome = risk_(maps.prob, batch.prob);
+  if (terms != nullptr) *terms = outcome.terms;
+  loss.prob = outcome.loss;
+  loss.dist = models::stardist_dist_loss(maps.dist, batch.dist, targets.weight(), o.background_reg, o.dist_loss);
+  loss.total = loss.prob * o.prob_weight + loss.dist * o.dist_weight;
+  return loss;
+}
+
+void StarDistTrainer::resume() {
+  const std::string path = folder_.checkpoint_file();
+  const Metadata m = load_checkpoint(path, net_, optimizer_);
+  const auto hash = m.find("config_hash");
+  check<UsageError>(hash != m.end() && hash->second == identity(), path,
+                    ": was made with another network, seed, data or way to draw patches. Resume with its own configuration, or start "
+                    "from its weights with --init.");
+  step_ = int64_t(stored(m, "step", path));
+  best_epoch_ = int64_t(stored(m, "best_epoch", path));
+  rate_ = stored(m, "plateau_rate", path);
+  plateau_waited_ = int64_t(stored(m, "plateau_waited", path));
+  if (m.contains("best")) best_ = stored(m, "best", path);
+  if (m.contains("plateau_best")) plateau_best_ = stored(m, "plateau_best", path);
+  net_.set_training_passes(uint64_t(step_));
+  for (const char* file : {"/train.csv", "/valid.csv", "/risk.csv"}) keep_rows_before(folder_.path() + file, step_);
+}
+
+void StarDistTrainer::run() {
+  const int64_t per_epoch = run_.config.train_steps_per_epoch;
+  auto progress = session_.stage("train", total(), "steps", step_);
+  double loss = infinity, valid = infinity;
+  const auto fields = [&] {
+    Fields shown;
+    for (const auto& [name, value] : {std::pair<const char*, double>{"loss", loss}, {"val", valid}, {"best", best_}})
+      if (std::isfinite(value)) shown.emplace_back(name, value);
+    return shown;
+  };
+  Ahead batches([this](int64_t number) { return train_.training(number); }, step_, total());
+  while (step_ < total()) {
+    loss = train_step(batches.next());
+    ++step_;
+    const bool epoch = step_ % per_epoch == 0;
+    if (epoch) finish_epoch(valid = validate());
+    const bool stop = session_.stop_requested();
+    if (epoch || stop || session_.checkpoint_requested()) checkpoint();
+    progress->update(step_, fields);
+    if (stop) break;
+  }
+  progress->finish(fields());
+  session_.check_stop();
+}
+
+double StarDistTrainer::train_step(const stardist::PatchBatch& batch) {
+  net_.train();
+  std::vector<LossTerm> terms;
+  const models::StarDistLoss loss = losses(net_(batch.input), batch, &terms);
+  const double value = loss.total.item();
+  check(std::isfinite(value), "the loss is ", value, " at step ", step_,
+        ". The last good checkpoint is kept; try a smaller learning rate, and check the data with: voxgrad inspect");
+  append_row(folder_.path() + "/train.csv", "step,loss,prob_loss,dist_loss",
+             text(step_, ",", number_text(value), ",", number_text(loss.prob.item()), ",", number_text(loss.dist.item())));
+  if (!terms.empty()) {
+    std::string header = "step", row = std::to_string(step_);
+    for (const LossTerm& t : terms) header += "," + t.name, row += "," + number_text(t.value);
+    append_row(folder_.path() + "/risk.csv", header, row);
+  }
+  backward(loss.total);
+  optimizer_.set_learning_rate(rate_);
+  optimizer_.step();
+  return value;
+}
+
+double StarDistTrainer::validate() {
+  NoGrad no_grad;
+  net_.eval();
+  const int64_t batch = run_.config.train_batch_size, batches = (valid_patches_ + batch - 1) / batch;
+  const auto count = [&](int64_t i) { return std::min(batch, valid_patches_ - i * batch); };
+  Ahead ahead([&](int64_t i) { return valid_.fixed(i * batch, count(i)); }, 0, batches);
+  std::array<double, 7> sums{};
+  for (int64_t i = 0; i < batches; ++i) {
+    const stardist::PatchBatch b = ahead.next();
+    const models::StarDistMaps maps = net_(b.input);
+    const models::StarDistLoss loss = losses(maps, b, nullptr);
+    const models::StarDistMeasures m = models::stardist_measures(maps, {b.prob, b.dist});
+    const std::array<double, 7> values{loss.total.item(), loss.prob.item(), loss.dist.item(), m.prob_kld,
+                                       m.dist_relevant_mae, m.dist_relevant_mse, m.dist_iou};
+    for (size_t k = 0; k < sums.size(); ++k) sums[k] += values[k] * double(count(i));
+  }
+  std::string row = text(step_ - 1);
+  for (double& s : sums) row += "," + number_text(s /= double(valid_patches_));
+  append_row(folder_.path() + "/valid.csv",
+             "step,loss,prob_loss,dist_loss,prob_kld,dist_relevant_mae,dist_relevant_mse,dist_dist_iou_metric,learning_rate",
+             row + "," + number_text(rate_));
+  return sums[0];
+}
+
+void StarDistTrainer::finish_epoch(double loss) {
+  check(std::isfinite(loss), "the validation loss is ", loss, " at step ", step_ - 1, ". The last good checkpoint is kept.");
+  if (const auto& reduce = run_.config.train_reduce_lr) {
+    optim::PlateauSchedule plateau(run_.config.train_learning_rate, reduce->factor, reduce->patience, reduce->min_delta);
+    plateau.restore(rate_, plateau_best_, plateau_waited_);
+    rate_ = plateau.report(loss);
+    plateau_best_ = plateau.best();
+    plateau_waited_ = plateau.waited();
+  }
+  if (!(loss < best_)) return;
+  best_ = loss;
+  best_epoch_ = step_ / run_.config.train_steps_per_epoch;
+  check_weights();
+  save_weights(folder_.weights_file(), net_, metadata());
+}
+
+void StarDistTrainer::checkpoint() {
+  check_weights();
+  save_checkpoint(folder_.checkpoint_file(), net_, optimizer_, metadata());
+}
+
+void StarDistTrainer::check_weights() const {
+  for (const nn::Named& n : net_.state())
+    for (const float v : n.tensor->span<float>())
+      check(std::isfinite(v), "'", n.name, "' became NaN or infinite by step ", step_ - 1,
+            ". The last good checkpoint is kept; try a smaller learning rate.");
+}
+
+Metadata StarDistTrainer::metadata() const {
+  Metadata m{{"format", "voxgrad"}, {"version", version}, {"network", "stardist3d"}, {"step", std::to_string(step_)},
+             {"seed", std::to_string(run_.common.seed)}, {"best_epoch", std::to_string(best_epoch_)}, {"config_hash", identity()},
+             {"normalization", normalization_}, {"plateau_rate", number_text(rate_)},
+             {"plateau_waited", std::to_string(plateau_waited_)}};
+  if (std::isfinite(best_)) m["best"] = number_text(best_);
+  if (std::isfinite(plateau_best_)) m["plateau_best"] = number_text(plateau_best_);
+  return m;
+}
+
+}  // namespace voxgrad::app

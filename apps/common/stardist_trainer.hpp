@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#pragma once
+// StarDist's training loop: epochs of steps, validation on fixed patches, plateau schedule, best and latest weights, exact resume.
+
+#include <functional>
+
+#include "losses.hpp"
+#include "model_folder.hpp"
+#include "session.hpp"
+#include "stardist_data.hpp"
+#include "voxgrad/models/stardist3d_loss.hpp"
+#include "voxgrad/optim/adam.hpp"
+#include "voxgrad/optim/schedule.hpp"
+
+namespace voxgrad::app {
+
+class StarDistTrainer {
+ public:
+  /// Everything written goes below `folder`. Batches are made on threads of their own while the network works.
+  StarDistTrainer(const StarDistRun& run, models::StarDist3d& net, const StarDistData& data, const ModelFolder& folder, Session& session);
+
+  /// Goes on from the folder's checkpoint, with the same results as a run that was never stopped. UsageError when it was made with
+  /// another network, seed or way to draw patches.
+  void resume();
+  /// Trains up to train_epochs. INT and TERM write a checkpoint and throw Interrupted; a loss that is not finite throws an Error
+  /// and leaves the last good files in place.
+  void run();
+
+  int64_t step() const { return step_; }
+  int64_t total() const { return run_.config.train_epochs * run_.config.train_steps_per_epoch; }
+  double best() const { return best_; }
+  int64_t best_epoch() const { return best_epoch_; }
+
+ private:
+  using ProbabilityLoss = std::function<LossOutcome(const Tensor& prob, const Tensor& target)>;
+
+  models::StarDistLoss losses(const models::StarDistMaps& maps, const stardist::PatchBatch& batch, std::vector<LossTerm>* terms) const;
+  double train_step(const stardist::PatchBatch& batch);
+  double validate();
+  void finish_epoch(double loss);
+  void checkpoint();
+  void check_weights() const;
+  Metadata metadata() const;
+  std::string identity() const;
+
+  StarDistRun run_;
+  models::StarDist3d& net_;
+  stardist::Generator train_, valid_;
+  int64_t valid_patches_;
+  ModelFolder folder_;
+  Session& session_;
+  std::string normalization_;
+  ProbabilityLoss risk_;  ///< empty: binary cross-entropy
+  optim::Adam optimizer_;
+  int64_t step_ = 0, best_epoch_ = -1, plateau_waited_ = 0;
+  double best_, plateau_best_, rate_;
+};
+
+/// The loss of the object probability that a configuration asks for, for tests: a risk takes targets above 0 as labelled positives,
+/// 0 as unlabelled, below 0 as ignored. Empty for bce.
+std::function<LossOutcome(const Tensor& prob, const Tensor& target)> make_probability_loss(const StarDistRun& run);
+
+}  // namespace voxgrad::app

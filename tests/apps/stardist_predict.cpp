@@ -1,0 +1,269 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// StarDist's prediction and thresholds: against the Python package's vectors, whatever the tiles and slabs, and as commands.
+
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+
+#include "apps/run_command.hpp"
+#include "apps/scratch.hpp"
+#include "apps/stardist_tiny.hpp"
+#include "apps/throws.hpp"
+#include "apps/tiny_dataset.hpp"
+#include "catch.hpp"
+#include "common/files.hpp"
+#include "common/stardist_optimize.hpp"
+#include "common/tables.hpp"
+#include "voxgrad/data/percentiles.hpp"
+#include "voxgrad/data/relabel.hpp"
+#include "voxgrad/data/stream_percentiles.hpp"
+#include "voxgrad/io/hdf5.hpp"
+
+using namespace voxgrad;
+using namespace voxgrad::app;
+
+namespace {
+
+/// The folder of the Python package's vectors, or "" (and a printed line) if they are absent.
+std::string golden() {
+  const char* set = std::getenv("VOXGRAD_SHARED");
+  const std::string folder = (set && *set ? set : std::string(VOXGRAD_SOURCE_DIR) + "/../shared") + "/data/golden/stardist";
+  if (std::filesystem::exists(folder + "/predict.h5")) return folder;
+  std::printf("skipped: StarDist's vectors (no /data/golden/stardist in VOXGRAD_SHARED or ../shared)\n");
+  return "";
+}
+
+template <class T>
+data::Volume<T> volume(const io::H5File& file, const std::string& name) {
+  const auto shape = file.info(name).shape;
+  data::Volume<T> v({shape[0], shape[1], shape[2]});
+  v.voxels = file.read<T>(name);
+  return v;
+}
+
+StarDistFound find(models::StarDist3d& net, const data::Volume<float>& image, StarDistSearch search) {
+  return find_stardist_candidates(net, plan_stardist(net, image.extent, search), search,
+                                  [&](int64_t z, float* out) { std::copy_n(image.frame(z), image.frame_size(), out); });
+}
+
+data::Volume<int32_t> draw(const StarDistObjects& objects, const stardist::Rays& rays, const data::Extent3& extent, uint64_t memory = 0) {
+  data::Volume<int32_t> labels(extent);
+  draw_objects(objects, rays, objects.size(), extent, memory, [&](int64_t z, const int32_t* plane) { std::copy_n(plane, labels.frame_size(), labels.frame(z)); });
+  return labels;
+}
+
+void check_points(const std::vector<float>& ours, const io::H5File& file, const std::string& name) {
+  INFO(name);
+  const std::vector<double> theirs = file.read<double>(name);
+  REQUIRE(ours.size() == theirs.size());
+  for (size_t i = 0; i < ours.size(); ++i) CHECK(double(ours[i]) == theirs[i]);
+}
+
+void check_objects(const io::H5File& file, const std::string& group, const StarDistObjects& objects, const stardist::Rays& rays, const data::Extent3& extent) {
+  INFO(group);
+  check_points(objects.list.points, file, group + "/points");
+  const std::vector<float> prob = file.read<float>(group + "/prob"), dist = file.read<float>(group + "/dist");
+  for (size_t i = 0; i < prob.size(); ++i) CHECK(objects.list.scores[i] == Approx(prob[i]).margin(1e-5));
+  REQUIRE(dist.size() == objects.list.dist.size());
+  for (size_t i = 0; i < dist.size(); ++i) CHECK(std::abs(objects.list.dist[i] - dist[i]) < 1e-3f);
+  const auto theirs = file.read<int32_t>(group + "/labels");
+  const auto ours = data::relabel_sequential(draw(objects, rays, extent)).labels.voxels;
+  int64_t other = 0;
+  for (size_t i = 0; i < ours.size(); ++i) other += ours[i] != theirs[i];
+  CHECK(other <= 3);  // voxels on a surface, by rounding
+}
+
+}  // namespace
+
+TEST_CASE("stardist goldens: candidates, survivors and labels of the package, sparse and dense, tiled or not") {
+  const std::string data = golden();
+  if (data.empty()) return;
+  StarDistModel model = open_stardist_model(data + "/models/unet_demo", false);
+  CHECK(model.normalization == "percentile");
+  const stardist::Rays rays = stardist::make_rays(model.config.rays);
+  const io::H5File file(data + "/predict.h5");
+  const data::Volume<float> image = volume<float>(file, "/image_normalized");
+  StarDistSearch search;
+  search.prob_thresh = model.thresholds.prob;
+  const StarDistFound sparse = find(*model.net, image, search);
+  check_points(sparse.candidates.points, file, "/sparse_candidates_points");
+  check_objects(file, "/sparse", suppress_candidates(sparse, rays, model.thresholds.nms), rays, image.extent);
+  StarDistSearch dense = search;
+  dense.rule = BorderRule::dense;
+  check_objects(file, "/dense", suppress_candidates(find(*model.net, image, dense), rays, model.thresholds.nms), rays, image.extent);
+  StarDistSearch low = search;
+  low.prob_thresh = 0.3;
+  const StarDistFound more = find(*model.net, image, low);
+  const StarDistObjects at_low = suppress_candidates(more, rays, 0.5);
+  check_objects(file, "/prob0.3_nms0.5", at_low, rays, image.extent);
+  // A lower threshold only appends.
+  const StarDistObjects again = suppress_candidates(more, rays, model.thresholds.nms);
+  CHECK(again.above(model.thresholds.prob) == 9);
+
+  const io::H5File big(data + "/predict_big.h5");
+  const data::Volume<float> large = volume<float>(big, "/image");
+  const StarDistFound whole = find(*model.net, large, search);
+  check_points(whole.candidates.points, big, "/sparse_whole_points");
+  const StarDistObjects objects = suppress_candidates(whole, rays, 0.3);
+  check_points(objects.list.points, big, "/whole/points");
+  search.n_tiles = {1, 3, 3};
+  const StarDistFound tiled = find(*model.net, large, search);
+  CHECK(tiled.candidates.points == whole.candidates.points);
+  for (size_t i = 0; i < tiled.candidates.scores.size(); ++i) CHECK(tiled.candidates.scores[i] == Approx(whole.candidates.scores[i]).margin(1e-5));
+}
+
+TEST_CASE("stardist goldens: the threshold search tries the package's thresholds and ends where it does") {
+  const std::string data = golden();
+  if (data.empty()) return;
+  StarDistModel model = open_stardist_model(data + "/models/unet_demo", false);
+  const io::H5File file(data + "/optimize_thresholds.h5");
+  std::vector<std::shared_ptr<const stardist::Example>> examples;
+  for (const char* i : {"0", "1"})
+    examples.push_back(std::make_shared<stardist::Example>(stardist::Example{volume<float>(file, std::string("/image_") + i), volume<int32_t>(file, std::string("/label_") + i)}));
+  const ChosenThresholds chosen = choose_thresholds(*model.net, stardist::make_rays(model.config.rays), examples, {});
+  CHECK(chosen.most_probable == Approx(0.8610552549362183).epsilon(1e-5));
+  CHECK(chosen.prob == Approx(0.6224674857264857).epsilon(1e-4));
+  CHECK(chosen.nms == 0.3);
+  const std::vector<double> rows = file.read<double>("/nms_prob_score");
+  REQUIRE(chosen.trials.size() == 3);
+  for (size_t i = 0; i < 3; ++i) {
+    const NmsTrial& t = chosen.trials[i];
+    CHECK(t.nms == Approx(rows[3 * i]));
+    CHECK(t.prob == Approx(rows[3 * i + 1]).epsilon(1e-4));
+    CHECK(t.score == Approx(rows[3 * i + 2]).epsilon(1e-6));
+    const auto tried = file.read<double>(text("/evaluated_prob_thresh_nms0.", i + 3));
+    REQUIRE(t.tried.size() == tried.size());
+    for (size_t k = 0; k < tried.size(); ++k) CHECK(t.tried[k].first == Approx(tried[k]).epsilon(1e-5));
+  }
+}
+
+TEST_CASE("stardist: candidates do not depend on the tiles, labels not on the slabs, and little memory is refused by name") {
+  const StarDistRun run = tiny_stardist_run(1, 1);
+  models::StarDist3d net(run.config.network, Random(3));
+  Random random(4);
+  data::Volume<float> image({41, 94, 39});
+  for (float& v : image.voxels) v = float(random.normal());
+  StarDistSearch search;
+  search.prob_thresh = 0.5;
+  const StarDistFound whole = find(net, image, search);
+  REQUIRE(whole.candidates.size() > 50);
+  for (const data::Extent3 tiles : {data::Extent3{2, 1, 1}, data::Extent3{1, 3, 1}, data::Extent3{9, 9, 9}}) {
+    search.n_tiles = tiles;
+    CHECK(plan_stardist(net, image.extent, search).count() > 1);
+    const StarDistFound tiled = find(net, image, search);
+    CHECK(tiled.most_probable == Approx(whole.most_probable).epsilon(1e-5));
+    REQUIRE(tiled.candidates.points == whole.candidates.points);
+    float worst = 0;
+    for (size_t i = 0; i < whole.candidates.dist.size(); ++i) worst = std::max(worst, std::abs(tiled.candidates.dist[i] - whole.candidates.dist[i]));
+    CHECK(worst < 1e-4f);
+  }
+  search.n_tiles = {0, 0, 0};
+  search.border = 0;
+  CHECK(find(net, image, search).candidates.size() > whole.candidates.size());
+  search.border = 21;
+  CHECK(find(net, image, search).candidates.size() == 0);
+  search.memory = 1000;
+  CHECK(message_of<UsageError>([&] { plan_stardist(net, image.extent, search); }).find("Allow more memory.") != std::string::npos);
+
+  const stardist::Rays rays = stardist::make_rays(stardist::GoldenSpiral{16, {}});
+  StarDistObjects objects;
+  for (int i = 0; i < 6; ++i) {
+    objects.list.scores.push_back(1 - 0.1f * float(i));
+    objects.list.points.insert(objects.list.points.end(), {float(3 * i), float(5 + 5 * i), 15});
+    for (int r = 0; r < 16; ++r) objects.list.dist.push_back(4 + float(random.uniform()));
+  }
+  const auto all = draw(objects, rays, {21, 40, 35}, 0);
+  CHECK(data::object_ids(all) == std::vector<int32_t>{1, 2, 3, 4, 5, 6});
+  CHECK(draw(objects, rays, {21, 40, 35}, 1).voxels == all.voxels);
+  CHECK(draw(objects, rays, {21, 40, 35}, 4 * 40 * 35 * 7).voxels == all.voxels);
+}
+
+TEST_CASE("stream percentiles equal those of all values at once") {
+  Random random(5);
+  for (const int64_t n : {1, 2, 7, 1000}) {
+    std::vector<float> values;
+    for (int64_t i = 0; i < n; ++i) values.push_back(float(i % 3 == 0 ? -random.uniform() * 1e-3 : random.normal() * 1e4));
+    if (n > 2) values[1] = 0.f, values[2] = -0.f;
+    const auto streamed = data::stream_percentiles({0, 1, 50, 99.8, 100}, [&](auto&& add) {
+      add(values.data(), n / 2);
+      add(values.data() + n / 2, n - n / 2);
+    });
+    size_t k = 0;
+    for (const double p : {0.0, 1.0, 50.0, 99.8, 100.0}) {
+      std::vector<float> copy = values;
+      CHECK(streamed[k++] == Approx(float(data::percentile(copy, p))).epsilon(1e-6));
+    }
+  }
+  CHECK(message_of<ShapeError>([] { data::stream_percentiles({1}, [](auto&&) {}); }).find("no values") != std::string::npos);
+}
+
+TEST_CASE("stardist commands: train on a folder, choose thresholds, predict, match instances") {
+  Scratch dir;
+  write_tiny_volumes(dir.file("v"), 5);
+  const std::string model = dir.file("model");
+  const std::vector<std::string> training{dir.file("v"), "--type", "stardist3d", "--out", model, "--epochs", "8", "--steps-per-epoch", "15", "--batch-size", "2",
+                                          "--learning-rate", "0.005", "--set", "stardist_config.n_rays=16", "--set", "stardist_config.anisotropy=[auto]",
+                                          "--set", "stardist_config.unet_n_depth=1", "--set", "stardist_config.unet_n_filter_base=6", "--set",
+                                          "stardist_config.net_conv_after_unet=12", "--set", "stardist_config.train_patch_size=[8, 16, 16]"};
+  auto dry = training;
+  dry.push_back("--dry-run");
+  CHECK(test::run_command(make_train(), dry).out.find("nothing was written") != std::string::npos);
+  CHECK_FALSE(std::filesystem::exists(model));
+  REQUIRE(test::run_command(make_train(), training).code == 0);
+  for (const char* file : {"/config.yaml", "/config.json", "/weights.safetensors", "/checkpoint.safetensors", "/weights_best.h5", "/train.csv", "/valid.csv"}) {
+    INFO(file);
+    CHECK(std::filesystem::exists(model + file));
+  }
+  CHECK(message_of<UsageError>([&] { test::run_command(make_train(), training); }).find("already holds a model") != std::string::npos);
+  // One more epoch, from what the folder says of itself.
+  CHECK(test::run_command(make_train(), {dir.file("v"), "--out", model, "--resume", "auto", "--epochs", "9"}).code == 0);
+  CHECK(CsvTable::read(model + "/valid.csv").rows() == 9);
+
+  REQUIRE(test::run_command(make_optimize(), {dir.file("v"), "--model", model}).code == 0);
+  const StarDistModel opened = open_stardist_model(model, false);
+  CHECK(opened.thresholds.notes.empty());
+
+  const std::string out = dir.file("out");
+  const test::Ran ran = test::run_command(make_predict(), {dir.file("v/images"), "--model", model, "--out", out, "--thresholds", "0.1:0.9:5"});
+  REQUIRE(ran.code == 0);
+  for (const char* file : {"/v0_prediction.tif", "/v0_events.csv", "/v0_objects.csv", "/v0_thresholds.csv", "/v0_thresholds/labels-0.100.tif", "/v0_thresholds/labels-0.900.tif"}) {
+    INFO(file);
+    CHECK(std::filesystem::exists(out + file));
+  }
+  io::TiffOptions zyx;
+  zyx.axes = "TYX";
+  CHECK(io::TiffMovie(out + "/v0_prediction.tif", zyx).sample_type() == io::SampleType::u16);
+  const CsvTable counts = CsvTable::read(out + "/v0_thresholds.csv");
+  CHECK(counts.rows() == 5);
+  for (size_t i = 1; i < counts.rows(); ++i) CHECK(counts.number(i, "objects") <= counts.number(i - 1, "objects"));
+  const auto events = read_events(out + "/v0_events.csv");
+  const CsvTable objects = CsvTable::read(out + "/v0_objects.csv");
+  CHECK(events.size() <= objects.rows());
+  CHECK(message_of<UsageError>([&] { test::run_command(make_predict(), {dir.file("v/images"), "--model", model, "--threshold", "0.5"}); }).find("goes with U-Net models") !=
+        std::string::npos);
+  // The same from the file that the Python package reads.
+  const std::string package = dir.file("package");
+  make_folders(package);
+  for (const char* file : {"/config.json", "/weights_best.h5", "/thresholds.json"}) std::filesystem::copy_file(model + file, package + file);
+  REQUIRE(test::run_command(make_predict(), {dir.file("v/images/v0.tif"), "--model", package, "--out", dir.file("again")}).code == 0);
+  CHECK((read_file(dir.file("again") + "/v0_prediction.tif") == read_file(out + "/v0_prediction.tif")));
+}
+
+TEST_CASE("stardist commands: the published configuration runs unchanged on the published layout") {
+  Scratch dir;
+  write_tiny_dataset(dir.file("d.h5"), {{"train", 2}, {"valid", 1}});
+  write_file(dir.file("s.json"), R"({"complete-1:1": {"positive": {"train": [{"neuron": "1", "event-id": 0}, {"neuron": "2", "event-id": 1}],
+    "valid": [{"neuron": "1", "event-id": 0}]}, "negative": {"train": [{"neuron": "1", "coord": [0, 0, 2]}], "valid": []}}})");
+  write_file(dir.file("config.yml"), "model-name: test\ntrain-folds: [train]\nvalid-folds: [valid]\nsamples_pu:\n  path: " + dir.file("s.json") +
+                                         "\n  positive: complete\n  unlabeled: 1\nbasedir: " + dir.file("models") + "\nrandom-state: 45\n");
+  std::vector<std::string> words{dir.file("d.h5"), "--config", dir.file("config.yml"), "--dry-run", "--set", "training_config.crop_size=64"};
+  const test::Ran ran = test::run_command(make_train(), words);
+  CHECK(ran.out.find(dir.file("models") + "/test_45") != std::string::npos);
+  words[3] = "--print-config";
+  const std::string shown = test::run_command(make_train(), words).out;
+  for (const char* line : {"type: stardist3d", "n_rays: 96", "grid: [1, 2, 2]", "anisotropy: [1.7, 1.08, 1.0]", "train_batch_size: 64", "train_epochs: 400", "seed: 45"}) {
+    INFO(line);
+    CHECK(shown.find(line) != std::string::npos);
+  }
+}

@@ -1,0 +1,220 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// StarDist's training: same bytes after interruptions, plateau schedule, risks for the probability, data of every kind.
+
+#include "common/stardist_trainer.hpp"
+
+#include <cmath>
+#include <csignal>
+#include <filesystem>
+
+#include "apps/scratch.hpp"
+#include "apps/stardist_tiny.hpp"
+#include "apps/throws.hpp"
+#include "apps/tiny.hpp"
+#include "apps/tiny_dataset.hpp"
+#include "catch.hpp"
+#include "common/files.hpp"
+#include "common/tables.hpp"
+#include "voxgrad/autograd/backward.hpp"
+#include "voxgrad/data/percentiles.hpp"
+#include "voxgrad/data/relabel.hpp"
+
+using namespace voxgrad;
+using namespace voxgrad::app;
+
+namespace {
+
+struct Job {
+  Job(const StarDistRun& run, const std::string& folder)
+      : net(run.config.network, Random(run.common.seed)), trainer(run, net, tiny_stardist_data(3, 2), ModelFolder(folder), session) {
+    std::filesystem::create_directories(folder);
+  }
+  QuietSession session{{{"--progress", "lines"}}};
+  models::StarDist3d net;
+  StarDistTrainer trainer;
+};
+
+int interrupted_step(Job& job) {
+  install_signal_handlers();
+  std::raise(SIGTERM);
+  int signal = 0;
+  try {
+    job.trainer.run();
+  } catch (const app::Interrupted& i) {
+    signal = i.signal;
+  }
+  reset_signals();
+  return signal;
+}
+
+std::vector<double> column(const std::string& file, const std::string& name) {
+  const CsvTable table = CsvTable::read(file);
+  std::vector<double> out;
+  for (size_t r = 0; r < table.rows(); ++r) out.push_back(table.number(r, name));
+  return out;
+}
+
+}  // namespace
+
+TEST_CASE("stardist trainer: stopped after every step and resumed, a run ends with the same bytes as one that was not") {
+  StarDistRun run = tiny_stardist_run(2, 2);
+  run.config.network.unet_dropout = 0.1;
+  run.config.train_reduce_lr->patience = 1;
+  Scratch whole, parts;
+  Job(run, whole.folder()).trainer.run();
+  for (int64_t step = 0; step < 4; ++step) {
+    Job job(run, parts.folder());
+    if (step > 0) job.trainer.resume();
+    REQUIRE(job.trainer.step() == step);
+    REQUIRE(interrupted_step(job) == SIGTERM);
+    REQUIRE(job.trainer.step() == step + 1);
+  }
+  for (const char* name : {"checkpoint.safetensors", "weights.safetensors", "train.csv", "valid.csv"}) {
+    INFO(name);
+    CHECK((read_file(whole.file(name)) == read_file(parts.file(name))));
+  }
+  CHECK(column(whole.file("train.csv"), "step") == std::vector<double>{0, 1, 2, 3});
+  CHECK(column(whole.file("valid.csv"), "step") == std::vector<double>{1, 3});
+
+  run.common.seed = 8;
+  Job other(run, parts.folder());
+  CHECK(message_of<UsageError>([&] { other.trainer.resume(); }).find("was made with another network, seed, data") != std::string::npos);
+}
+
+TEST_CASE("stardist trainer: the loss falls, and a plateau lowers the learning rate") {
+  StarDistRun run = tiny_stardist_run(6, 10);
+  Scratch dir;
+  Job(run, dir.folder()).trainer.run();
+  const std::vector<double> loss = column(dir.file("valid.csv"), "loss");
+  REQUIRE(loss.size() == 6);
+  CHECK(loss.back() < 0.8 * loss.front());
+  CHECK(column(dir.file("valid.csv"), "learning_rate") == std::vector<double>(6, 0.002));
+
+  run = tiny_stardist_run(4, 1);
+  run.config.train_reduce_lr = StarDistConfig::ReduceLr{.factor = 0.1, .patience = 1, .min_delta = 1e9};  // nothing is ever better
+  Scratch flat;
+  Job(run, flat.folder()).trainer.run();
+  const std::vector<double> rates = column(flat.file("valid.csv"), "learning_rate");
+  CHECK(rates[1] == Approx(0.002));
+  CHECK(rates[2] == Approx(0.0002));
+  CHECK(rates[3] == Approx(0.00002));
+}
+
+TEST_CASE("stardist generator: batches depend on their number only, fixed patches stay, targets fit the labels") {
+  const StarDistData data = tiny_stardist_data(3, 2);
+  stardist::GeneratorOptions o;
+  o.patch = {8, 16, 16};
+  o.grid = {1, 2, 2};
+  o.batch = 4;
+  o.seed = 3;
+  o.augmentation = stardist::Augmentation::flips;
+  o.foreground_only = 1;
+  const stardist::Rays rays = stardist::make_rays(stardist::GoldenSpiral{16, {}});
+  const stardist::Generator a(data.train, rays, o), b(data.train, rays, o);
+  const auto same = [](const Tensor& x, const Tensor& y) { return std::ranges::equal(x.span<float>(), y.span<float>()); };
+  (void)a.training(0);
+  const stardist::PatchBatch x = a.training(5), y = b.training(5), other = b.training(6);
+  CHECK((same(x.input, y.input) && same(x.prob, y.prob) && same(x.dist, y.dist)));
+  CHECK_FALSE(same(x.input, other.input));
+  CHECK(x.prob.shape() == Shape({4, 8, 8, 8, 1}));
+  CHECK(x.dist.shape() == Shape({4, 8, 8, 8, 16}));
+  CHECK(same(a.fixed(2, 1).input, b.fixed(0, 3).input) == false);
+  CHECK(same(a.fixed(0, 3).input, b.fixed(0, 3).input));
+  // The same patch out of a larger set.
+  const auto three = a.fixed(0, 3).prob, one = a.fixed(2, 1).prob;
+  CHECK(std::ranges::equal(three.span<float>().subspan(2 * 512), one.span<float>()));
+  // Distances are those of objects, and zero exactly in background.
+  for (size_t i = 0; i < size_t(x.prob.size()); ++i) CHECK((x.prob.span<float>()[i] > 0) == (x.dist.span<float>()[16 * i] > 0));
+
+  // Voxels that nobody annotated are left out.
+  stardist::Example e = tiny_balls(1);
+  for (int64_t z = 0; z < 12; ++z)
+    for (int64_t i = 0; i < 24 * 12; ++i) e.labels.frame(z)[i] = -1;
+  const stardist::Generator c(std::make_shared<stardist::MemoryExamples>(std::vector<stardist::Example>{e}), rays, o);
+  const auto prob = c.training(0).prob;
+  CHECK(std::ranges::count(prob.span<float>(), -1.f) > 0);
+}
+
+TEST_CASE("stardist: augmentation turns patches as it says") {
+  data::Volume<int32_t> v({1, 3, 3});
+  for (int32_t i = 0; i < 9; ++i) v.voxels[size_t(i)] = i;
+  const auto cut = [&](const stardist::PatchChange& c) {
+    std::vector<int32_t> out(9);
+    stardist::cut_changed(v, {0, 0, 0}, {1, 3, 3}, c, out.data());
+    return out;
+  };
+  CHECK(cut({}) == v.voxels);
+  CHECK(cut({.flip_y = true}) == std::vector<int32_t>{6, 7, 8, 3, 4, 5, 0, 1, 2});
+  CHECK(cut({.flip_x = true}) == std::vector<int32_t>{2, 1, 0, 5, 4, 3, 8, 7, 6});
+  CHECK(cut({.swap_yx = true}) == std::vector<int32_t>{0, 3, 6, 1, 4, 7, 2, 5, 8});
+  int flipped[3]{};
+  Random random(1);
+  for (int i = 0; i < 3000; ++i) {
+    const auto c = stardist::draw_change(random, stardist::Augmentation::flips, {8, 8, 8});
+    CHECK_FALSE((c.flip_y && c.flip_x));
+    ++flipped[c.flip_y ? 1 : c.flip_x ? 2 : 0];
+  }
+  for (const int n : flipped) CHECK(std::abs(n - 1000) < 120);
+}
+
+TEST_CASE("stardist: a risk takes objects as labelled positives, and its gradient reaches the probability") {
+  StarDistRun run = tiny_stardist_run(1, 1);
+  CHECK_FALSE(make_probability_loss(run));
+  run.loss = "nnpu";
+  run.common.training.pu.prior = 0.3;
+  const auto risk = make_probability_loss(run);
+  Tensor prob = Tensor::from(std::vector<float>{0.9f, 0.2f, 0.6f, 0.4f}, {1, 1, 1, 4, 1});
+  prob.set_requires_grad();
+  const Tensor target = Tensor::from(std::vector<float>{0.7f, 0, -1, 0}, {1, 1, 1, 4, 1});
+  const LossOutcome outcome = risk(prob, target);
+  backward(outcome.loss);
+  REQUIRE(prob.grad().defined());
+  const auto g = prob.grad().span<float>();
+  CHECK(g[0] < 0);      // a labelled positive is to be more probable
+  CHECK(g[2] == 0.f);   // nobody annotated it
+  CHECK(g[1] != 0.f);
+  CHECK_FALSE(outcome.terms.empty());
+
+  Scratch dir;
+  Job job(run, dir.folder());
+  job.trainer.run();
+  CHECK(std::filesystem::exists(dir.file("risk.csv")));
+}
+
+TEST_CASE("stardist data: folders of volumes keep instances, binary masks fall into components") {
+  Scratch dir;
+  write_tiny_volumes(dir.file("ids"), 4);
+  write_tiny_volumes(dir.file("binary"), 2, true);
+  StarDistRun run = tiny_stardist_run(1, 1);
+  const StarDistData ids = open_stardist_data(dir.file("ids"), run, 1 << 28);
+  CHECK(ids.train->size() == 3);
+  CHECK(ids.valid->size() == 1);
+  CHECK(ids.normalization == "percentile");
+  const auto e = ids.valid->example(0);
+  CHECK(data::object_ids(e->labels) == std::vector<int32_t>{300, 600, 900, 1200});
+  std::vector<float> sorted = e->image.voxels;
+  CHECK(data::percentile(sorted, 1) == Approx(0).margin(1e-5));
+  CHECK(data::percentile(sorted, 99.8) == Approx(1).margin(1e-5));
+  const StarDistData binary = open_stardist_data(dir.file("binary"), run, 1 << 28);
+  CHECK(data::object_ids(binary.train->example(0)->labels) == std::vector<int32_t>{1, 2, 3, 4});
+
+  std::filesystem::remove(dir.file("ids/masks/v2.tif"));
+  CHECK(message_of<FileError>([&] { open_stardist_data(dir.file("ids"), run, 1 << 28); }).find("images/v2.tif: has no partner of the same name in ") !=
+        std::string::npos);
+  make_folders(dir.file("none"));
+  CHECK(message_of<FileError>([&] { open_stardist_data(dir.file("none"), run, 1 << 28); }).find("has no folder 'images'") != std::string::npos);
+}
+
+TEST_CASE("stardist data: crops of the published layout keep the numbers of their objects") {
+  Scratch dir;
+  write_tiny_dataset(dir.file("d.h5"), {{"train", 2}, {"valid", 1}});
+  StarDistRun run = tiny_stardist_run(1, 1);
+  run.common.training.crop_size = 16;
+  const StarDistData d = open_stardist_data(dir.file("d.h5"), run, 1 << 28);
+  CHECK(d.train->size() == 4);
+  CHECK(d.valid->size() == 2);
+  CHECK(d.normalization == "study");
+  const auto e = d.train->example(0);
+  CHECK(e->image.extent == data::Extent3{16, 16, 16});
+  CHECK_FALSE(data::object_ids(e->labels).empty());
+}
