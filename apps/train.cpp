@@ -66,7 +66,7 @@ Config gather_config(const Arguments& a, Session& session, const std::string& re
 /// Removes what a former run left: files of ours only, so that nobody's other data can be lost.
 void clear_model(const std::string& folder) {
   for (const char* file : {"config.yaml", "weights.safetensors", "checkpoint.safetensors", "thresholds.json", "train.csv",
-                           "valid.csv", "risk.csv", "train.log", "optimized-threshold-segmentation", "optimized-threshold-detection"})
+                           "valid.csv", "risk.csv", "prior.csv", "train.log", "optimized-threshold-segmentation", "optimized-threshold-detection"})
     std::remove((folder + "/" + file).c_str());
 }
 
@@ -102,6 +102,7 @@ int run_train(const Arguments& a, Session& session) {
   }
   check<UsageError>(!config.training.weighted_loader, "training_config.weighted_loader is true, which is not supported: crops are drawn as ",
                     "they are listed. Choose their ratio with training_config.samples_pu.unlabeled.");
+  make_loss(config.training);  // refuses what does not go together before any data is read
   check<UsageError>(!config.dataset.empty(), "no data set. Name an HDF5 file, or set 'dataset' in the configuration.");
   if (!resuming && (folder.has_weights() || folder.has_checkpoint()))
     check<UsageError>(a.flag("--overwrite"), named, " already holds a model. Use --resume auto to go on, --overwrite to start again, ",
@@ -128,7 +129,7 @@ int run_train(const Arguments& a, Session& session) {
   make_folders(named);
   if (!resuming) clear_model(named);
   session.keep_log(named + "/train.log");
-  Trainer trainer(config, *net, data.train, data.valid, folder, session);
+  Trainer trainer(config, *net, data.train, data.valid, folder, session, data.held_out);
   if (resuming) {
     trainer.resume();
     session.note(text("resuming at step ", trainer.step()));
@@ -156,7 +157,7 @@ std::vector<Option> train_options() {
                                 {"--batch-size", "N", "", "crops per step (default 128)", "Training"},
                                 {"--learning-rate", "LR", "", "of the optimiser (default 0.0002)", "Training"},
                                 {"--loss", "NAME", "", "mse (default), bce, or a positive-unlabeled risk: nnpu, imbalanced_nnpu, abs_pu, upu ... (docs/pu.md)", "Training"},
-                                {"--prior", "P", "", "share of voxels that are positive, for a risk", "Training"},
+                                {"--prior", "P|auto", "", "share of voxels that are positive, for a risk; auto: estimated on held-out crops while training", "Training"},
                                 {"--prior-prime", "P", "", "train a risk as if that share were P (0.3 to 0.5 for rare events)", "Training"},
                                 {"--surrogate", "NAME", "", "surrogate loss of a risk (default brier)", "Training"},
                                 {"--patch-size", "N", "", "edge of the network's input in voxels (default 32)", "Training"},
@@ -180,6 +181,8 @@ Command make_train() {
           .options = train_options(),
           .examples = {{"voxgrad train data.h5 --steps 20000 --batch-size 16 --out models/first", "train on an HDF5 data set"},
                        {"voxgrad train --config subset.yaml --seed 43", "one run of the published study"},
+                       {"voxgrad train data.h5 --samples lists.json --loss abs_pu --prior auto --prior-prime 0.4 --out models/pu",
+                        "a positive-unlabeled risk that estimates its prior"},
                        {"voxgrad train data.h5 --out models/first --resume auto", "go on after an interruption"},
                        {"voxgrad train --config config-stardist3d_complete_1-4.yml --seed 43", "StarDist-3D as published"},
                        {"voxgrad train volumes --type stardist3d --set stardist_config.anisotropy=auto --out models/nuclei", "StarDist-3D on a folder with images and masks (docs/stardist_program.md)"},

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <sstream>
+#include <utility>
 
 #include "json_text.hpp"
 #include "machine.hpp"
@@ -36,6 +37,8 @@ bool fits(const ConfigKey& key, const std::string& item) {
     case KeyType::integer:
       return parse_integer(item).has_value() && in_range(key, item);
     case KeyType::real:
+      if (std::find(key.words.begin(), key.words.end(), item) != key.words.end()) return true;
+      [[fallthrough]];
     case KeyType::reals:
       return in_range(key, item);
     case KeyType::boolean:
@@ -212,6 +215,34 @@ ScheduleConfig schedule_config(const Config& c) {
   return out;
 }
 
+PuConfig pu_config(const Config& c) {
+  const std::string p = "training_config.pu.";
+  const auto number_or_auto = [&](const char* key, double& number, bool& is_auto) {
+    is_auto = c.text(p + key) == "auto";
+    number = is_auto ? 0 : c.real(p + key);
+  };
+  PuConfig out;
+  number_or_auto("prior", out.prior, out.prior_auto);
+  number_or_auto("beta", out.beta, out.beta_auto);
+  out.estimate = {.start = c.real(p + "prior_start"), .smoothing = c.real(p + "prior_smoothing"),
+                  .lowest = c.reals(p + "prior_bounds")[0], .highest = c.reals(p + "prior_bounds")[1],
+                  .warmup = c.integer(p + "prior_warmup"), .interval = c.integer(p + "prior_interval"),
+                  .crops = c.integer(p + "prior_crops")};
+  for (auto [key, field] : {std::pair{"prior_prime", &out.prior_prime}, {"beta_deviations", &out.beta_deviations}, {"gamma", &out.gamma},
+                            {"leak", &out.leak}, {"running_means", &out.running_means}, {"eta", &out.eta},
+                            {"negative_share", &out.negative_share}, {"first_stage_threshold", &out.first_stage_threshold},
+                            {"slack", &out.slack}, {"spread", &out.spread}})
+    *field = c.real(p + key);
+  for (auto [key, field] : {std::pair{"gamma_mode", &out.gamma_mode}, {"surrogate", &out.surrogate}, {"scenario", &out.scenario},
+                            {"population", &out.population}, {"reduction", &out.reduction}, {"on_no_positive", &out.on_no_positive},
+                            {"denominator", &out.denominator}, {"labels", &out.labels}, {"first_stage", &out.first_stage}})
+    *field = c.text(p + key);
+  out.ignore_border = c.integer(p + "ignore_border");
+  out.balance_events = c.boolean(p + "balance_events");
+  out.movie_priors = c.boolean(p + "movie_priors");
+  return out;
+}
+
 TrainingConfig training_config(const Config& c) {
   const std::string t = "training_config.";
   TrainingConfig out;
@@ -233,8 +264,7 @@ TrainingConfig training_config(const Config& c) {
   out.flip = c.boolean(t + "flip");
   out.random_crop = c.boolean(t + "random_crop");
   out.loss = c.text(t + "loss");
-  out.pu = {c.real(t + "pu.prior"), c.real(t + "pu.prior_prime"), c.real(t + "pu.beta"), c.real(t + "pu.gamma"), c.text(t + "pu.surrogate"),
-            c.text(t + "pu.scenario"), c.text(t + "pu.population")};
+  out.pu = pu_config(c);
   out.samples_path = c.text(t + "samples_pu.path");
   out.samples_positive = c.text(t + "samples_pu.positive");
   out.samples_unlabeled = c.text(t + "samples_pu.unlabeled");
@@ -266,6 +296,9 @@ TrainConfig train_config(const Config& c) {
                     out.model.n_layer, " times).");
   check<UsageError>(t.crop_size >= t.patch_size, place(c, "training_config.crop_size"), " is ", t.crop_size,
                     " (expected at least patch_size, ", t.patch_size, ").");
+  const AutoPriorConfig& e = t.pu.estimate;
+  check<UsageError>(e.lowest < e.highest, place(c, "training_config.pu.prior_bounds"), " is [", e.lowest, ", ", e.highest,
+                    "] (expected the lower bound first).");
   return out;
 }
 

@@ -95,12 +95,28 @@ struct ScheduleConfig {
   double min_lr = 0;              ///< plateau and cosine never go below
 };
 
+/// When `pu.prior` is `auto`: how the share of positive voxels is estimated while a network is trained.
+struct AutoPriorConfig {
+  double start = 0;                                           ///< until the first estimate; 0: the labelled share
+  double smoothing = 0.3, lowest = 0, highest = 0.5;          ///< weight of a new estimate, and bounds
+  std::int64_t warmup = 1000, interval = 500, crops = 128;    ///< steps, steps, held-out crops per estimate
+};
+
 /// How voxels count in a positive-unlabeled risk. How crops are drawn is in the samples list.
 struct PuConfig {
   double prior = 0;  ///< 0: not given
-  double prior_prime = 0, beta = 0, gamma = 1;
-  std::string surrogate = "brier";
+  bool prior_auto = false, beta_auto = false;
+  AutoPriorConfig estimate;
+  double prior_prime = 0, beta = 0, beta_deviations = 1, gamma = 1, leak = 1;
+  std::string gamma_mode = "loss", surrogate = "brier";
   std::string scenario = "single_set", population = "random";
+  std::string reduction = "batch", on_no_positive = "use", denominator = "batch";
+  double running_means = 1;       ///< weight of a batch in the means that the risk is taken of
+  std::string labels = "instances";
+  std::int64_t ignore_border = 0;  ///< voxels around events that count for nothing
+  bool balance_events = false, movie_priors = false;
+  double eta = 0.5, negative_share = 0, first_stage_threshold = 0.5, slack = 0, spread = 1;
+  std::string first_stage = {};   ///< a model folder
 };
 
 struct TrainingConfig {

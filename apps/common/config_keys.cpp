@@ -39,6 +39,15 @@ ConfigKey word(std::string path, std::vector<std::string> words, std::string mea
   return {std::move(path),    KeyType::word, std::move(first), 0, 0, std::move(words), {},
           std::move(meaning), true};
 }
+/// A number, or a word in its place.
+ConfigKey real_or(std::string word, std::string path, std::string fallback, double lowest, double highest, std::string meaning) {
+  ConfigKey key = real(std::move(path), std::move(fallback), lowest, highest, std::move(meaning));
+  key.words = {std::move(word)};
+  return key;
+}
+ConfigKey reals(std::string path, std::string fallback, double lowest, double highest, std::string meaning) {
+  return {std::move(path), KeyType::reals, std::move(fallback), lowest, highest, {}, {}, std::move(meaning), true};
+}
 ConfigKey texts(std::string path, std::string fallback, std::string meaning) {
   return {std::move(path), KeyType::texts, std::move(fallback), 0, 0, {}, {}, std::move(meaning), true};
 }
@@ -84,15 +93,45 @@ std::vector<ConfigKey> make_keys() {
       real(o + "weight_decay", "0", 0, 1000, "weight decay (adam, sgd: L2 term; adamw: decoupled)"),
       integer(t + "patch_size", "32", 8, 1024, "voxels", "edge of what the network sees in training"),
       boolean(t + "random_crop", "true", "cut the patch at a random place of the crop, else from its middle"),
-      real(t + "pu.beta", "0", 0, 1e9, "risk: how far the negative part may fall below 0 before it is corrected"),
+      boolean(t + "pu.balance_events", "false", "risk: every labelled event counts the same, whatever its size"),
+      real_or("auto", t + "pu.beta", "0", 0, 1e9,
+              "risk: how far the negative part may fall below 0 before it is corrected; auto: as far as chance explains"),
+      real(t + "pu.beta_deviations", "1", 0.001, 1000, "beta auto: that many standard errors, with events as independent values"),
+      word(t + "pu.denominator", {"batch", "fixed"},
+           "risk: means divide by the weights of this batch, or by the average ones of all batches so far"),
+      real(t + "pu.eta", "0.5", 0, 1, "pnu: share of the unlabelled voxels' risk; the rest is that of known negatives"),
+      plain(t + "pu.first_stage", "", "pubn: model folder whose scores tell positives and known negatives from the rest"),
+      real(t + "pu.first_stage_threshold", "0.5", 0.000001, 0.999999, "pubn: first-stage score above which labelled voxels stand for unlabelled ones"),
       real(t + "pu.gamma", "1", 0, 1, "risk: length of corrected steps"),
+      word(t + "pu.gamma_mode", {"loss", "step"},
+           "risk: gamma scales the loss, as in public programs (which adam undoes), or the step, as published"),
+      integer(t + "pu.ignore_border", "0", 0, 64, "voxels", "risk: unlabelled voxels that near to an event count for nothing"),
+      word(t + "pu.labels", {"instances", "codes"},
+           "any label above 0 is an event, or: 0 unlabelled, 1 positive, 2 known negative, 255 ignored"),
+      real(t + "pu.leak", "1", 0, 1, "leaky_pu: slope with which the negative part turns back"),
+      boolean(t + "pu.movie_priors", "false", "with reduction volume: each crop has the prior of its movie, data set `prior` in the movie's group"),
+      real(t + "pu.negative_share", "0", 0, 0.999999, "pubn: share of the population that negatives of the known kind are"),
+      word(t + "pu.on_no_positive", {"use", "skip", "carry"},
+           "risk of a batch (or volume) without a labelled voxel: as it is, no step, or with means of labelled voxels from earlier batches"),
       word(t + "pu.population", {"random", "batch"},
            "risk: whose voxels are a sample of everything: those of random crops, where a batch has any, or all"),
-      real(t + "pu.prior", "0", 0, 0.999999, "risk: share of positive voxels in the population; 0 is not given"),
+      real_or("auto", t + "pu.prior", "0", 0, 0.999999,
+              "risk: share of positive voxels in the population; 0 is not given; auto: estimated while training"),
+      reals(t + "pu.prior_bounds", "[0, 0.5]", 0, 0.999999, "prior auto: never outside; never below the labelled share either"),
+      integer(t + "pu.prior_crops", "128", 1, 65536, "crops", "prior auto: held-out crops per estimate"),
+      integer(t + "pu.prior_interval", "500", 1, 1e9, "steps", "prior auto: steps between two estimates"),
       real(t + "pu.prior_prime", "0", 0, 0.999999,
            "risk: train as if positives had this share (0.3 to 0.5 for rare ones); 0 leaves it, or takes 0.5 in imbalanced_nnpu"),
+      real(t + "pu.prior_smoothing", "0.3", 0.001, 1, "prior auto: weight of a new estimate; 1 takes it as it is"),
+      real(t + "pu.prior_start", "0", 0, 0.999999, "prior auto: the prior until the first estimate; 0 is the labelled share"),
+      integer(t + "pu.prior_warmup", "1000", 1, 1e9, "steps", "prior auto: steps before the first estimate"),
+      word(t + "pu.reduction", {"batch", "volume"}, "risk: one of the whole batch, or the mean of those of its crops"),
+      real(t + "pu.running_means", "1", 0.001, 1,
+           "risk: weight of a batch in the running means that it is taken of; 1 takes the batch's own (0.1 for pu_dice, pu_tversky, ge_kl)"),
       word(t + "pu.scenario", {"single_set", "case_control"},
            "risk: everything is labelled and unlabelled voxels together, or unlabelled ones alone"),
+      real(t + "pu.slack", "0", 0, 1e9, "ge_kl, ge_gaussian, ge_binomial: weight of the penalty; 0 takes the published 10, 1 and 1"),
+      real(t + "pu.spread", "1", 1, 1e9, "ge_gaussian: voxels that make one independent value; voxels per event is a fair value"),
       plain(t + "pu.surrogate", "brier",
             "risk: brier, sigmoid, logistic, savage, ramp, squared, hinge, double_hinge or focal with its exponent, as in focal2"),
       plain(t + "samples_pu.path", "", "JSON file with lists of positive and unlabelled crops"),
@@ -144,7 +183,7 @@ std::string expected_text(const ConfigKey& key) {
     case KeyType::integer:
       return "an integer" + limits;
     case KeyType::real:
-      return "a number" + limits;
+      return "a number" + limits + (key.words.empty() ? "" : ", or " + key.words[0]);
     case KeyType::boolean:
       return "true or false";
     case KeyType::text:

@@ -71,11 +71,12 @@ std::vector<T> centre_part(const std::vector<T>& in, const data::Extent3& size, 
 }  // namespace
 
 TiffPairs::TiffPairs(std::string source, std::string target, std::vector<std::string> names,
-                     std::int64_t crop, std::int64_t cache_bytes)
+                     std::int64_t crop, std::int64_t cache_bytes, data::LabelRule rule)
     : source_(std::move(source)),
       target_(std::move(target)),
       names_(std::move(names)),
       crop_(crop),
+      rule_(std::move(rule)),
       cache_(cache_bytes) {
   for (const std::string& name : names_) {
     const data::Extent3 in = open(join(source_, name)).extent(), mask = open(join(target_, name)).extent();
@@ -97,19 +98,33 @@ data::Crop TiffPairs::load(const std::string& name) const {
   for (float v : input) check<FileError>(std::isfinite(v), join(source_, name), ": holds NaN or infinity.");
   data::Extent3 part{};
   input = centre_part(input, size, crop_, part);
-  mask = centre_part(mask, size, crop_, part);
-  std::vector<std::uint8_t> binary(mask.size());
-  for (std::size_t i = 0; i < mask.size(); ++i) binary[i] = mask[i] > 0;
-  data::Crop out;
+  data::Crop cut, out;
+  cut.target.resize(input.size());
+  if (rule_) {
+    data::Box3 inside;
+    for (std::size_t a = 0; a < 3; ++a) {
+      inside.start[a] = (size[a] - part[a]) / 2;
+      inside.stop[a] = inside.start[a] + part[a];
+    }
+    rule_.apply(std::vector<double>(mask.begin(), mask.end()), size, inside, join(target_, name), cut);
+  } else {
+    mask = centre_part(mask, size, crop_, part);
+    for (std::size_t i = 0; i < mask.size(); ++i) cut.target[i] = mask[i] > 0;
+  }
   out.input.resize(std::size_t(data::voxel_count(full)));
   out.target.resize(out.input.size());
   data::pad_end_symmetric(input.data(), part, out.input.data(), full);
-  data::pad_end_symmetric(binary.data(), part, out.target.data(), full);
+  data::pad_end_symmetric(cut.target.data(), part, out.target.data(), full);
+  if (!cut.weight.empty()) {
+    out.weight.resize(out.input.size());
+    data::pad_end_symmetric(cut.weight.data(), part, out.weight.data(), full);
+  }
   return out;
 }
 
 TiffPairSplit open_tiff_pairs(const std::string& source, const std::string& target, std::int64_t crop,
-                              double valid_proportion, std::uint64_t seed, std::int64_t cache_bytes) {
+                              double valid_proportion, std::uint64_t seed, std::int64_t cache_bytes,
+                              const data::LabelRule& rule) {
   std::vector<std::string> names = tiff_names(source);
   const std::vector<std::string> masks = tiff_names(target);
   const std::string no_mask = missing_text(names, masks), no_input = missing_text(masks, names);
@@ -127,8 +142,8 @@ TiffPairSplit open_tiff_pairs(const std::string& source, const std::string& targ
                                             1, names.size() - 1);
   const std::vector<std::string> valid(names.begin(), names.begin() + std::ptrdiff_t(held));
   const std::vector<std::string> train(names.begin() + std::ptrdiff_t(held), names.end());
-  return {std::make_shared<const TiffPairs>(source, target, train, crop, cache_bytes),
-          std::make_shared<const TiffPairs>(source, target, valid, crop, cache_bytes)};
+  return {std::make_shared<const TiffPairs>(source, target, train, crop, cache_bytes, rule),
+          std::make_shared<const TiffPairs>(source, target, valid, crop, cache_bytes, rule)};
 }
 
 }  // namespace voxgrad::app

@@ -12,14 +12,14 @@
 
 namespace voxgrad::app {
 
-/// Crops of the given files. Values are taken as they are (no preprocessing), masks as > 0. A crop smaller
+/// Crops of the given files. Values are taken as they are (no preprocessing), masks as > 0 or by a rule. A crop smaller
 /// than `crop` is padded at the end of each axis by mirroring; a larger one is cut around its middle.
 class TiffPairs : public data::CropSource {
  public:
   /// Opens every file once, so that a pair that does not fit is found now. FileError names both files and
   /// shapes.
   TiffPairs(std::string source, std::string target, std::vector<std::string> names, std::int64_t crop,
-            std::int64_t cache_bytes);
+            std::int64_t cache_bytes, data::LabelRule rule = {});
 
   std::int64_t size() const override { return std::int64_t(names_.size()); }
   data::Extent3 crop_extent() const override { return {crop_, crop_, crop_}; }
@@ -31,6 +31,7 @@ class TiffPairs : public data::CropSource {
   std::string source_, target_;
   std::vector<std::string> names_;
   std::int64_t crop_;
+  data::LabelRule rule_;
   mutable data::CropCache cache_;
 };
 
@@ -42,6 +43,7 @@ struct TiffPairSplit {
 /// `valid_proportion` of them (at least one, rounded) is for validation. FileError: files without partner,
 /// fewer than two pairs.
 TiffPairSplit open_tiff_pairs(const std::string& source, const std::string& target, std::int64_t crop,
-                              double valid_proportion, std::uint64_t seed, std::int64_t cache_bytes);
+                              double valid_proportion, std::uint64_t seed, std::int64_t cache_bytes,
+                              const data::LabelRule& rule = {});
 
 }  // namespace voxgrad::app

@@ -7,6 +7,8 @@
 #include <limits>
 #include <sstream>
 
+#include <fmt/format.h>
+
 #include "files.hpp"
 #include "voxgrad/autograd/backward.hpp"
 #include "voxgrad/optim/adam.hpp"
@@ -68,11 +70,15 @@ std::unique_ptr<optim::Optimizer> make_optimizer(const OptimizerConfig& c, nn::M
 }
 
 Trainer::Trainer(const TrainConfig& config, models::UNet3d& net, std::shared_ptr<const data::CropSource> train,
-                 std::shared_ptr<const data::CropSource> valid, const ModelFolder& folder, Session& session)
+                 std::shared_ptr<const data::CropSource> valid, const ModelFolder& folder, Session& session,
+                 RandomCrops held_out)
     : config_(config), net_(net), train_(std::move(train)), valid_(std::move(valid)), folder_(folder), session_(session),
-      loss_(make_network_loss(config.training)), optimizer_(make_optimizer(config.training.optimizer, net)),
+      loss_(make_loss(config.training)), optimizer_(make_optimizer(config.training.optimizer, net)),
       best_(infinity), plateau_best_(infinity), plateau_rate_(config.training.optimizer.lr), config_hash_(identity(config)) {
   loader_ = std::make_unique<data::Loader>(train_, loader_options(true));
+  if (!config.training.pu.prior_auto) return;
+  auto_prior_ = std::make_unique<AutoPrior>(config, train_, valid_, std::move(held_out));
+  loss_.set_prior(auto_prior_->start(), auto_prior_->labelled());
 }
 
 data::LoaderOptions Trainer::loader_options(bool training) const {
@@ -103,9 +109,19 @@ void Trainer::resume() {
   plateau_waited_ = stored_integer(m, "plateau_waited", path);
   loader_ = std::make_unique<data::Loader>(train_, loader_options(true),
                                            data::LoaderState{stored_integer(m, "epoch", path), stored_integer(m, "position", path)});
-  keep_rows_before(folder_.path() + "/train.csv", step_);
-  keep_rows_before(folder_.path() + "/valid.csv", step_);
-  keep_rows_before(folder_.path() + "/risk.csv", step_);
+  if (const auto state = m.find("loss_state"); state != m.end()) {
+    std::istringstream in(state->second);
+    std::vector<double> numbers;
+    for (std::string word; in >> word;) numbers.push_back(parse_real(word).value_or(std::nan("")));
+    loss_.restore(numbers);
+  }
+  best_prior_ = stored_real(m, "best_prior", 0);
+  if (auto_prior_) {  // of a run whose prior was given, only the weights go on
+    const bool estimated = m.count("prior_estimates") > 0;
+    if (estimated) auto_prior_->restore(stored_integer(m, "prior_estimates", path));
+    loss_.set_prior(estimated ? loss_.prior() : auto_prior_->start(), auto_prior_->labelled());
+  }
+  for (const char* file : {"/train.csv", "/valid.csv", "/risk.csv", "/prior.csv"}) keep_rows_before(folder_.path() + file, step_);
 }
 
 void Trainer::run() {
@@ -127,6 +143,7 @@ void Trainer::run() {
       valid = v.mean;
       finish_validation(v);
     }
+    if (auto_prior_ && auto_prior_->due(step_)) update_prior();
     const bool stop = session_.stop_requested();
     if (step_ % config_.training.checkpoint_interval == 0 || step_ == total || stop || session_.checkpoint_requested()) checkpoint();
     progress->update(step_, fields);
@@ -137,24 +154,61 @@ void Trainer::run() {
 }
 
 double Trainer::train_step() {
+  const int64_t epoch = batch_.count > 0 ? batch_.epoch : -1;
   loader_->next(batch_);
+  if (epoch >= 0 && batch_.epoch > epoch) loss_.check_epoch();
   apply_schedule();
   net_.train();
-  const LossOutcome outcome = loss_of(batch_, *train_);
+  const LossOutcome outcome = loss_of(batch_, *train_, true);
   const Tensor& loss = outcome.loss;
   const double value = loss.item();
   check(std::isfinite(value), "the loss is ", value, " at step ", step_,
         ". The last good checkpoint is kept; try a smaller learning rate, and check the data with: voxgrad inspect");
   keep_terms(outcome.terms);
+  if (outcome.skipped) return value;
   backward(loss);
+  const double rate = optimizer_->learning_rate();
+  optimizer_->set_learning_rate(rate * outcome.rate);
   optimizer_->step();
+  optimizer_->set_learning_rate(rate);
   return value;
 }
 
-LossOutcome Trainer::loss_of(const data::Batch& batch, const data::CropSource& source) const {
-  std::vector<bool> centred;
-  for (int64_t i : batch.indices) centred.push_back(source.centred(i));
-  return loss_(net_, tensor_of(batch.input, batch), tensor_of(batch.target, batch), centred);
+LossOutcome Trainer::loss_of(const data::Batch& batch, const data::CropSource& source, bool training) {
+  LossBatch b;
+  for (int64_t i : batch.indices) {
+    b.centred.push_back(source.centred(i));
+    b.priors.push_back(source.prior(i));
+  }
+  b.input = tensor_of(batch.input, batch);
+  b.target = tensor_of(batch.target, batch);
+  if (!batch.weight.empty()) b.weight = tensor_of(batch.weight, batch);
+  if (!batch.propensity.empty()) b.propensity = tensor_of(batch.propensity, batch);
+  try {
+    return loss_.of(net_, std::move(b), training);
+  } catch (const Error& e) {  // the options were fine: it is this batch that does not go with them, or the network's output
+    std::string what = e.what();
+    if (what.back() == '.') what.pop_back();
+    throw Error(text(training ? "step " : "validation after step ", step_, ": ", what, ". The last good checkpoint is kept."));
+  }
+}
+
+/// A new estimate of the prior. When it moves the prior by more than a tenth, validation losses before and after do not compare.
+void Trainer::update_prior() {
+  const double before = loss_.prior();
+  const PriorUpdate u = auto_prior_->estimate(net_, step_, before);
+  loss_.set_prior(u.prior, auto_prior_->labelled());
+  append("/prior.csv", "step,estimate,low,high,labelled,prior,used",
+         text(step_ - 1, ",", number_text(u.estimate), ",", number_text(u.low), ",", number_text(u.high), ",", number_text(u.labelled), ",",
+              number_text(u.prior), ",", int(u.used)));
+  session_.note(fmt::format("step {}: prior {:.4g} (was {:.4g}); estimate {:.4g}, interval {:.4g} to {:.4g}{}", step_, u.prior, before, u.estimate,
+                            u.low, u.high, u.used ? "" : "; not used, the network says the same everywhere"));
+  session_.emit("prior", {{"step", step_}, {"estimate", u.estimate}, {"low", u.low}, {"high", u.high}, {"prior", u.prior}});
+  if (u.used && u.far && auto_prior_->used() > 1)
+    session_.warn(fmt::format("the estimate {:.4g} is not within a factor of two of the prior in use, {:.4g}.", u.estimate, before));
+  if (std::abs(u.prior - best_prior_) <= 0.1 * best_prior_) return;
+  best_ = plateau_best_ = infinity;
+  plateau_waited_ = 0;
 }
 
 /// The numbers of a risk, next to train.csv.
@@ -178,7 +232,7 @@ Validation Trainer::validate() {
   const int64_t batches = loader.batches_per_epoch();
   for (int64_t i = 0; i < batches; ++i) {
     loader.next(batch);
-    const double loss = loss_of(batch, *valid_).loss.item();
+    const double loss = loss_of(batch, *valid_, false).loss.item();
     sum += loss * double(batch.count);
     crops += double(batch.count);
     plain += loss;
@@ -207,6 +261,7 @@ void Trainer::finish_validation(const Validation& v) {
   if (v.mean < best_) {  // the first one always is
     best_ = v.mean;
     best_step_ = step_;
+    best_prior_ = loss_.prior();
     check_weights();
     save_weights(folder_.weights_file(), net_, metadata());
   }
@@ -240,6 +295,11 @@ Metadata Trainer::metadata() const {
              {"epoch", std::to_string(at.epoch)}, {"position", std::to_string(at.position)},
              {"best_step", std::to_string(best_step_)}, {"config_hash", config_hash_},
              {"plateau_rate", number_text(plateau_rate_)}, {"plateau_waited", std::to_string(plateau_waited_)}};
+  std::string state;
+  for (double v : loss_.state()) state += (state.empty() ? "" : " ") + number_text(v);
+  m["loss_state"] = state;
+  m["best_prior"] = number_text(best_prior_);
+  if (auto_prior_) m["prior_estimates"] = std::to_string(auto_prior_->used());
   if (std::isfinite(best_)) m["best"] = number_text(best_);
   if (std::isfinite(plateau_best_)) m["plateau_best"] = number_text(plateau_best_);
   return m;

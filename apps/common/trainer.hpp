@@ -4,6 +4,7 @@
 
 #include <functional>
 
+#include "auto_prior.hpp"
 #include "losses.hpp"
 #include "model_folder.hpp"
 #include "session.hpp"
@@ -20,9 +21,10 @@ struct Validation {
 
 class Trainer {
  public:
-  /// `net` and the sources are the caller's; everything written goes below `folder`.
+  /// `net` and the sources are the caller's; everything written goes below `folder`. held_out: random crops of validation movies, for
+  /// a prior that is estimated. Errors: those of Loss and AutoPrior.
   Trainer(const TrainConfig& config, models::UNet3d& net, std::shared_ptr<const data::CropSource> train,
-          std::shared_ptr<const data::CropSource> valid, const ModelFolder& folder, Session& session);
+          std::shared_ptr<const data::CropSource> valid, const ModelFolder& folder, Session& session, RandomCrops held_out = {});
 
   /// Continues from the folder's checkpoint: weights, moments, step, data order, schedule, best loss. Statistics written
   /// after that checkpoint are dropped.
@@ -38,7 +40,8 @@ class Trainer {
 
  private:
   double train_step();
-  LossOutcome loss_of(const data::Batch& batch, const data::CropSource& source) const;
+  LossOutcome loss_of(const data::Batch& batch, const data::CropSource& source, bool training);
+  void update_prior();
   void keep_terms(const std::vector<LossTerm>& terms);
   Validation validate();
   void finish_validation(const Validation& v);
@@ -55,12 +58,13 @@ class Trainer {
   std::shared_ptr<const data::CropSource> train_, valid_;
   ModelFolder folder_;
   Session& session_;
-  NetworkLoss loss_;
+  Loss loss_;
+  std::unique_ptr<AutoPrior> auto_prior_;
   std::unique_ptr<optim::Optimizer> optimizer_;
   std::unique_ptr<data::Loader> loader_;
   data::Batch batch_;
   int64_t step_ = 0, best_step_ = -1, plateau_waited_ = 0;
-  double best_, plateau_best_, plateau_rate_;
+  double best_, plateau_best_, plateau_rate_, best_prior_ = 0;
   std::string config_hash_;
 };
 

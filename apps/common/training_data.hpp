@@ -5,6 +5,7 @@
 #include <memory>
 #include <string>
 
+#include "auto_prior.hpp"
 #include "config.hpp"
 #include "voxgrad/data/dataset.hpp"
 
@@ -12,7 +13,8 @@ namespace voxgrad::app {
 
 struct TrainingData {
   std::shared_ptr<const data::CropSource> train, valid;
-  std::string summary;  ///< one line for the log: movies, crops, where they come from
+  RandomCrops held_out;  ///< of whole validation movies; none where there are only crops
+  std::string summary;   ///< one line for the log: movies, crops, where they come from
 };
 
 /// Opens `path` (an HDF5 file, or a folder with `source` and `target` TIFF crops) and chooses training and validation crops. Folds, samples list and crop size come from the

@@ -4,6 +4,7 @@
 
 #include <cmath>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -25,11 +26,25 @@ struct Sample {
   bool positive() const { return row >= 0; }
 };
 
-/// A crop in memory: input and 0/1 mask, [size,size,size] each, padded if the movie's border cut it.
+/// A crop in memory: input and 0/1 mask, [size,size,size] each, padded if the movie's border cut it. With a LabelRule the mask
+/// holds classes instead: 0 unlabeled, 1 positive, 2 known negative, 255 ignored.
 struct Crop {
-  std::vector<float> input;
-  std::vector<uint8_t> target;
-  int64_t bytes() const { return int64_t(input.size() * sizeof(float) + target.size()); }
+  std::vector<float> input = {};
+  std::vector<uint8_t> target = {};
+  std::vector<float> weight = {};      ///< of each voxel; empty: all 1
+  std::vector<float> propensity = {};  ///< probability that a positive voxel was labelled; empty: not known
+  int64_t bytes() const {
+    return int64_t((input.size() + weight.size() + propensity.size()) * sizeof(float) + target.size());
+  }
+};
+
+/// Turns the numbers of a label volume into classes and weights of a crop. labels: the numbers as stored, `size` voxels; the crop is
+/// the box `inside` of them (the rest is its surroundings, as far as `margin` and the movie reach). Fills target, and weight if any.
+/// `where` names the data in errors.
+struct LabelRule {
+  int64_t margin = 0;
+  std::function<void(const std::vector<double>& labels, const Extent3& size, const Box3& inside, const std::string& where, Crop&)> apply;
+  explicit operator bool() const { return bool(apply); }
 };
 
 /// Crops by index. Safe to call from several threads.
@@ -41,6 +56,8 @@ class CropSource {
   virtual std::shared_ptr<const Crop> crop(int64_t index) const = 0;
   /// Whether a crop was cut around an annotated event, and so is no fair sample of the movie.
   virtual bool centred(int64_t) const { return false; }
+  /// Share of positive voxels in the movie that a crop comes from, where the data says so; 0 if not.
+  virtual double prior(int64_t) const { return 0; }
 };
 
 /// Keeps the first crops it sees until their bytes reach a limit; later ones are loaded anew each time.

@@ -41,6 +41,7 @@ struct MovieEntry {
   bool crops_only = false;    ///< layout B: input and label are groups of crops
   Extent3 extent{0, 0, 0};    ///< whole movies only
   std::vector<Event> events;  ///< whole movies only; one per row of the table
+  double prior = 0;           ///< share of positive voxels, from data set `prior`; 0: not said
 };
 
 /// The movies of one fold, checked: shapes agree, events are a table of seven columns.
@@ -92,19 +93,56 @@ class Hdf5Fold {
     read_mask(m.group + "/label", {b.start[0], b.start[1], b.start[2]}, {n[0], n[1], n[2]}, out);
   }
 
-  /// Any label data as 0 or 1. Ids are clipped to 8 bits by the library, never wrapped, so none turns into 0.
+  /// A box of any label data as the numbers that are stored.
+  std::vector<double> read_numbers(const std::string& dataset, const Box3& b) const {
+    const Extent3 n = b.size();
+    std::vector<double> values(size_t(voxel_count(n)));
+    file_->read<double>(dataset, {b.start[0], b.start[1], b.start[2]}, {n[0], n[1], n[2]}, values.data());
+    return values;
+  }
+  /// A box of the probabilities that a positive voxel was labelled: data set `propensity` of the movie, one per voxel, or one per row of
+  /// `events` for the voxels whose label is that row's id (1 elsewhere). `labels`: of the same box. FileError outside (0, 1].
+  std::vector<float> read_propensity(const MovieEntry& m, const Box3& b, const std::vector<double>& labels) const {
+    const std::string name = m.group + "/propensity", path = file_->path();
+    check<FileError>(file_->is_dataset(name), path, ": no data set ", name, ". The loss needs the propensity of labelled voxels: one per voxel ",
+                     "[T,H,W], or one per row of events.");
+    const auto shape = file_->info(name).shape;
+    const bool by_voxel = shape.size() == 3;
+    check<FileError>(by_voxel ? shape == std::vector<int64_t>{m.extent[0], m.extent[1], m.extent[2]}
+                              : shape == std::vector<int64_t>{int64_t(m.events.size())},
+                     path, ": ", name, " is ", io::h5_shape_text(shape), " (expected ",
+                     io::h5_shape_text({m.extent[0], m.extent[1], m.extent[2]}), ", or [", m.events.size(), "] with one per row of events).");
+    std::vector<float> e(labels.size(), 1.0f);
+    if (by_voxel) {
+      const std::vector<double> values = read_numbers(name, b);
+      for (size_t i = 0; i < e.size(); ++i) e[i] = labels[i] > 0 ? float(values[i]) : 1.0f;
+    } else {
+      const std::vector<double> rows = file_->read<double>(name);
+      for (size_t i = 0; i < e.size(); ++i)
+        for (size_t row = 0; labels[i] > 0 && row < rows.size(); ++row)
+          if (labels[i] == double(m.events[row].id)) e[i] = float(rows[row]);
+    }
+    for (float v : e)
+      check<FileError>(v > 0 && v <= 1, path, ": ", name, " holds ", v, " for a labelled voxel (expected above 0, at most 1).");
+    return e;
+  }
+
+  /// Any label data as 0 or 1. FileError for a label below 0, or none at all (NaN).
   void read_mask(const std::string& dataset, const std::vector<int64_t>& start,
                  const std::vector<int64_t>& count, uint8_t* out) const {
-    int64_t n = 1;
-    for (int64_t c : count) n *= c;
-    if (file_->info(dataset).kind == io::H5Kind::floating) {
-      std::vector<float> values(static_cast<size_t>(n));
-      file_->read<float>(dataset, start, count, values.data());
-      for (int64_t i = 0; i < n; ++i) out[i] = values[size_t(i)] > 0;
-    } else {
-      file_->read<uint8_t>(dataset, start, count, out);
-      for (int64_t i = 0; i < n; ++i) out[i] = out[i] > 0;
-    }
+    const auto read_as = [&](auto zero) {
+      int64_t n = 1;
+      for (int64_t c : count) n *= c;
+      std::vector<decltype(zero)> values(static_cast<size_t>(n));
+      file_->read<decltype(zero)>(dataset, start, count, values.data());
+      for (int64_t i = 0; i < n; ++i) {
+        check<FileError>(values[size_t(i)] >= 0, file_->path(), ": ", dataset, " holds the label ", values[size_t(i)],
+                         " (expected 0 where nothing is labelled, above 0 in events).");
+        out[i] = values[size_t(i)] > 0;
+      }
+    };
+    if (file_->info(dataset).kind == io::H5Kind::floating) read_as(float());
+    else read_as(int32_t());
   }
 
  private:
@@ -118,6 +156,12 @@ class Hdf5Fold {
     const std::string& path = file_->path();
     check<FileError>(file_->is_group(m.group), path, ": ", m.group,
                      " is not a group (expected one group per movie with input, label and events).");
+    if (file_->is_dataset(m.group + "/prior")) {
+      const auto prior = file_->read<double>(m.group + "/prior");
+      check<FileError>(prior.size() == 1 && prior[0] > 0 && prior[0] < 1, path, ": ", m.group, "/prior holds ",
+                       prior.size() == 1 ? text(prior[0]) : text(prior.size(), " numbers"), " (expected one number between 0 and 1).");
+      m.prior = prior[0];
+    }
     const std::string input = m.group + "/input", label = m.group + "/label";
     m.crops_only = file_->is_group(input) && file_->is_group(label);
     if (m.crops_only) return;
@@ -159,6 +203,8 @@ class Hdf5Fold {
 struct Hdf5CropOptions {
   int64_t crop = 64;                       ///< edge of a crop
   int64_t cache_bytes = int64_t(4) << 30;  ///< crops kept in memory
+  LabelRule rule = {};                     ///< none: any label above 0 is positive
+  bool propensity = false;                 ///< also read the movies' propensities
 };
 
 /// Crops of a fold: the given samples, or all events (and all stored crops) when there is no list.
@@ -184,6 +230,7 @@ class Hdf5Crops : public CropSource {
     return cache_.get(index, [&] { return load(items_.at(size_t(index))); });
   }
   bool centred(int64_t index) const override { return items_.at(size_t(index)).centred; }
+  double prior(int64_t index) const override { return items_.at(size_t(index)).movie->prior; }
   int64_t cached_bytes() const { return cache_.bytes(); }
 
  private:
@@ -243,12 +290,19 @@ class Hdf5Crops : public CropSource {
     Crop cut, out;
     cut.input.resize(size_t(voxel_count(n)));
     cut.target.resize(cut.input.size());
-    if (item.input.empty()) {
+    if (item.input.empty())
       fold_->read_input_box(*item.movie, box, cut.input.data());
-      fold_->read_mask_box(*item.movie, box, cut.target.data());
-    } else {
+    else
       fold_->file().read<float>(item.input, {0, 0, 0}, {n[0], n[1], n[2]}, cut.input.data());
-      fold_->read_mask(item.label, {0, 0, 0}, {n[0], n[1], n[2]}, cut.target.data());
+    const std::string label = item.input.empty() ? item.movie->group + "/label" : item.label;
+    if (options_.rule)
+      apply_rule(item, label, box, cut);
+    else
+      fold_->read_mask(label, {box.start[0], box.start[1], box.start[2]}, {n[0], n[1], n[2]}, cut.target.data());
+    if (options_.propensity) {
+      check<FileError>(item.input.empty(), fold_->file().path(), ": ", item.input, " is a stored crop, which has no propensities; ",
+                       "whole movies with a data set 'propensity' are needed.");
+      cut.propensity = fold_->read_propensity(*item.movie, box, fold_->read_numbers(label, box));
     }
     for (float v : cut.input)
       check<FileError>(std::isfinite(v), fold_->file().path(), ": ",
@@ -259,7 +313,27 @@ class Hdf5Crops : public CropSource {
     out.target.resize(out.input.size());
     pad_end_symmetric(cut.input.data(), n, out.input.data(), full);
     pad_end_symmetric(cut.target.data(), n, out.target.data(), full);
+    for (const auto part : {&Crop::weight, &Crop::propensity}) {
+      if ((cut.*part).empty()) continue;
+      (out.*part).resize(out.input.size());
+      pad_end_symmetric((cut.*part).data(), n, (out.*part).data(), full);
+    }
     return out;
+  }
+
+  /// Labels by the rule, which also sees what lies around the crop, if the movie is there.
+  void apply_rule(const Item& item, const std::string& label, const Box3& box, Crop& cut) const {
+    Box3 around = box, inside;
+    if (item.input.empty())
+      for (size_t a = 0; a < 3; ++a) {
+        around.start[a] = std::max<int64_t>(0, box.start[a] - options_.rule.margin);
+        around.stop[a] = std::min(item.movie->extent[a], box.stop[a] + options_.rule.margin);
+      }
+    for (size_t a = 0; a < 3; ++a) {
+      inside.start[a] = box.start[a] - around.start[a];
+      inside.stop[a] = box.stop[a] - around.start[a];
+    }
+    options_.rule.apply(fold_->read_numbers(label, around), around.size(), inside, fold_->file().path() + ": " + label, cut);
   }
 
   Extent3 stored_extent(const Item& item) const {

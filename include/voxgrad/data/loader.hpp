@@ -20,11 +20,12 @@
 
 namespace voxgrad::data {
 
-/// Patches of input and 0/1 target, each [count, D, H, W, 1] in float.
+/// Patches of input and target (0/1, or classes), each [count, D, H, W, 1] in float.
 struct Batch {
   int64_t count = 0;
   Extent3 patch{0, 0, 0};
   std::vector<float> input, target;
+  std::vector<float> weight, propensity;  ///< empty when no crop of the batch has any; 1 where a crop has none
   std::vector<int64_t> indices;  ///< which crop of the source each patch comes from
   int64_t epoch = 0;
 };
@@ -129,7 +130,14 @@ class Loader {
     b.indices.clear();
     b.input.resize(size_t(b.count * voxels));
     b.target.resize(size_t(b.count * voxels));
+    b.weight.clear();
+    b.propensity.clear();
     const Extent3 size = source_->crop_extent();
+    const auto cut_optional = [&](const std::vector<float>& from, const PatchDraw& draw, int64_t i, std::vector<float>& to) {
+      if (from.empty()) return;
+      if (to.empty()) to.assign(size_t(b.count * voxels), 1.0f);
+      cut_patch(from.data(), size, draw, options_.patch, to.data() + i * voxels);
+    };
     for (int64_t i = 0; i < b.count; ++i) {
       const int64_t index = order[size_t(at.position + i)];
       const std::shared_ptr<const Crop> crop = source_->crop(index);
@@ -139,6 +147,8 @@ class Loader {
                                  : centre_patch(size, options_.patch);
       cut_patch(crop->input.data(), size, draw, options_.patch, b.input.data() + i * voxels);
       cut_patch(crop->target.data(), size, draw, options_.patch, b.target.data() + i * voxels);
+      cut_optional(crop->weight, draw, i, b.weight);
+      cut_optional(crop->propensity, draw, i, b.propensity);
       b.indices.push_back(index);
     }
     return b;

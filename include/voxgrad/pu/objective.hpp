@@ -62,8 +62,9 @@ class Objective {
       : name_(std::move(name)), rule_(std::move(rule)), options_(options) {}
 
   /// The objective of a batch. logits: any shape, f32 or f64, the labels' shape. Errors: ShapeError; UsageError when all voxels are
-  /// ignored (unless allowed); Error names the first logit, or the number of the risk, that is not finite.
-  Result operator()(const Tensor& logits, const Labels& labels) const {
+  /// ignored (unless allowed); Error names the first logit, or the number of the risk, that is not finite. running: means over
+  /// earlier batches, which this one joins.
+  Result operator()(const Tensor& logits, const Labels& labels, RunningMeans* running = nullptr) const {
     const bool by_volume = options_.reduction == Reduction::volume;
     auto sweep = std::make_shared<Sweep>(name_, logits, labels, by_volume);
     std::vector<int64_t> used;
@@ -76,7 +77,8 @@ class Objective {
     Result result;
     std::vector<std::pair<int64_t, Step>> steps;
     for (int64_t u : used) {
-      Stats stats(*sweep, u, by_volume ? u : -1, nullptr);
+      if (running) running->begin();
+      Stats stats(*sweep, u, by_volume ? u : -1, nullptr, running);
       steps.emplace_back(u, rule_(stats));
       result.outcomes.push_back(outcome(steps.back().second, *sweep, u, by_volume, stats.notes()));
     }

@@ -39,6 +39,12 @@ struct RiskOptions {
   std::vector<double> priors = {};     ///< with reduction volume: the prior of each volume of a batch
   double beta_deviations = 0;          ///< above 0: beta is so many standard errors of r, given how many values are independent
   double effective_positives = 0, effective_unlabeled = 0;
+  // What single risks take beside these, when they are made by name.
+  double eta = 0.5;                         ///< pnu: share of the unlabeled voxels' risk, 0 to 1
+  double negative_share = 0;                ///< pubn: share of the population that negatives of the known kind are
+  double first_stage_threshold = 0.5;       ///< pubn
+  double slack = 0, spread = 1;             ///< ge_*: weight of the penalty (0: the usual one), and voxels that make one independent value
+  Tensor propensity = {}, first_stage = {}; ///< of the batch at hand, like the logits: propensity; pubn's first-stage estimate
 };
 
 inline void check_open(const char* what, const char* name, double value) {

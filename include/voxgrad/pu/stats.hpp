@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "voxgrad/pu/labels.hpp"
+#include "voxgrad/pu/running.hpp"
 #include "voxgrad/pu/surrogate.hpp"
 
 namespace voxgrad::pu {
@@ -57,14 +58,17 @@ class SumSource {
 /// What a rule sees of a batch, or of one volume of it. Means carry their derivatives along.
 class Stats {
  public:
-  Stats(SumSource& source, int64_t unit, int64_t volume, std::vector<Term>* asked)
-      : source_(&source), unit_(unit), volume_(volume), asked_(asked) {}
+  Stats(SumSource& source, int64_t unit, int64_t volume, std::vector<Term>* asked, RunningMeans* running = nullptr)
+      : source_(&source), unit_(unit), volume_(volume), asked_(asked), running_(running) {}
 
   /// Weighted mean of f over a set; 0, without gradient, when the set has no weight. A denominator above 0 replaces the set's weight.
+  /// With running means the value is theirs, the gradient the batch's.
   Value mean(Set set, const Function& f, double denominator = 0) {
     const double w = denominator > 0 ? denominator : weight(set);
     const Value total = sum(set, f);
-    return w > 0 ? total * (1 / w) : Value(0);
+    Value m = w > 0 ? total * (1 / w) : Value(0);
+    if (running_ && !asked_) m.v = running_->seen(source_->find({set, f, {}}), m.v, w > 0, (P | set) == P);
+    return m;
   }
   /// Sum over a set of weight * f, or of weight * factor * f with one factor per voxel (a tensor of the logits' shape and dtype).
   Value sum(Set set, const Function& f, const Tensor& factor = {}) {
@@ -103,6 +107,7 @@ class Stats {
   SumSource* source_;
   int64_t unit_, volume_;
   std::vector<Term>* asked_;
+  RunningMeans* running_;
   std::vector<Noted> notes_;
 };
 
