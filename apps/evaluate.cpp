@@ -8,6 +8,8 @@
 #include "commands.hpp"
 #include "common/evaluation.hpp"
 #include "common/instance_evaluation.hpp"
+#include "common/pu_report.hpp"
+#include "voxgrad/io/tiff.hpp"
 
 namespace voxgrad::app {
 namespace {
@@ -205,6 +207,57 @@ std::string matches_csv(const std::vector<MovieEvaluation>& movies) {
   return content;
 }
 
+/// Measures without negatives from probabilities and true masks in which only some events are labelled.
+MovieScores scores_without_negatives(const std::vector<MovieFiles>& files, Session& session) {
+  MovieScores scores;
+  for (const MovieFiles& f : files) {
+    check<UsageError>(!f.probability.empty() && !f.truth.empty(), "--prior compares probabilities with labelled voxels, but movie ", f.name, " has no ",
+                      f.probability.empty() ? "probability movie (voxgrad predict writes it without --no-probability)." : "label movie (--truth).");
+    io::TiffMovie probability(f.probability), truth(f.truth);
+    const data::Extent3 e = probability.extent(), t = truth.extent();
+    check<FileError>(e == t, f.truth, ": is ", t[0], "x", t[1], "x", t[2], ", but ", f.probability, " is ", e[0], "x", e[1], "x", e[2], ".");
+    std::vector<float> frame(size_t(e[1] * e[2])), mask(frame.size());
+    std::vector<int32_t> labels(frame.size());
+    for (int64_t at = 0; at < e[0]; ++at) {
+      session.check_stop();
+      probability.read(at, at + 1, frame.data());
+      truth.read(at, at + 1, mask.data());
+      for (size_t i = 0; i < mask.size(); ++i) {
+        check<FileError>(frame[i] >= 0 && frame[i] <= 1, f.probability, ": frame ", at, " holds ", frame[i], " (expected a probability from 0 to 1).");
+        labels[i] = int32_t(mask[i]);
+      }
+      scores.add_frame(at, e, frame.data(), labels.data());
+    }
+    scores.end_movie();
+  }
+  return scores;
+}
+
+PuReport report_without_negatives(const Arguments& a, const std::vector<MovieFiles>& files, Session& session) {
+  std::optional<double> prior;
+  if (a.get("--prior") != "auto") {
+    prior = parse_real(a.get("--prior"));
+    check<UsageError>(prior && *prior > 0 && *prior < 1, "--prior is '", a.get("--prior"), "' (expected a number above 0 and below 1, or auto).");
+  }
+  std::vector<std::pair<std::string, double>> own;
+  if (a.given("--threshold")) own.emplace_back("given", a.real("--threshold", 0, 1));
+  return pu_report(scores_without_negatives(files, session), prior, own);
+}
+
+/// The table, what the model's training says, and how many of the predicted events are real.
+void print_without_negatives(const PuReport& report, const Totals& totals, const Arguments& a, Session& session) {
+  session.print("");
+  print_report(report, session);
+  if (a.given("--model"))
+    for (const std::string& line : training_signs(a.get("--model"))) session.print(line);
+  const metrics::DetectionScores& d = totals.detection;
+  if (totals.scored > 0 && d.tp + d.fn > 0 && d.tp + d.fp > 0) {
+    const double recall = double(d.tp) / double(d.tp + d.fn);
+    session.print(fmt::format("events: recall {:.4f}; of {} predicted ones the share {:.4f} is real, if there are {:.0f} true ones", recall, d.tp + d.fp,
+                              pu::event_precision(report.true_events, recall, double(d.tp + d.fp)), report.true_events));
+  }
+}
+
 void print_table(Session& session, const std::vector<MovieEvaluation>& movies, const Totals& totals) {
   size_t width = 5;
   for (const MovieEvaluation& m : movies) width = std::max(width, m.name.size());
@@ -260,8 +313,12 @@ int run_evaluate(const Arguments& a, Session& session) {
   const EvaluationOptions options = evaluation_options(a);
   const std::vector<MovieFiles> files = gather_files(a, session);
   const std::string out = a.get("--out");
-  for (const char* name : {"/metrics.csv", "/metrics.json", "/matches.csv"})
-    refuse_existing(out + name, a.flag("--overwrite"));
+  std::vector<std::string> names = {"/metrics.csv", "/metrics.json", "/matches.csv"};
+  if (a.given("--prior")) names.push_back("/pu.csv");
+  for (const std::string& name : names) refuse_existing(out + name, a.flag("--overwrite"));
+  check<UsageError>(a.given("--prior") || !a.given("--model"), "--model goes with --prior.");
+  std::optional<PuReport> report;  // first: what cannot be measured is said before the long part
+  if (a.given("--prior")) report = report_without_negatives(a, files, session);
 
   std::vector<MovieEvaluation> movies;
   std::vector<std::string> failed;
@@ -291,8 +348,13 @@ int run_evaluate(const Arguments& a, Session& session) {
   write_file(out + "/metrics.csv", metrics_csv(movies, totals));
   write_file(out + "/metrics.json", metrics_json(movies, totals, a));
   write_file(out + "/matches.csv", matches_csv(movies));
+  if (report) write_file(out + "/pu.csv", report_csv(*report));
   print_table(session, movies, totals);
-  for (const char* name : {"/metrics.csv", "/metrics.json", "/matches.csv"}) session.print(out + name);
+  if (report) {
+    print_without_negatives(*report, totals, a, session);
+    session.result("pu", report_fields(*report));
+  }
+  for (const std::string& name : names) session.print(out + name);
   session.result("movies", int64_t(movies.size()));
   session.result("failed", int64_t(failed.size()));
   session.result("mean", mean_fields(totals));
@@ -321,6 +383,9 @@ Command make_evaluate() {
            {"--from", "auto|events|labels|probability", "auto",
             "which predictions; auto: probability with --threshold, else events, else labels", "Data"},
            {"--threshold", "P", "", "for probabilities: score > P is an event", "Data"},
+           {"--prior", "P|auto", "",
+            "only some events are in --truth: measures without negatives, if the share P of voxels is positive; auto: estimated", "Data"},
+           {"--model", "DIR", "", "with --prior: also what this model's training says", "Data"},
            {"--matcher", "hungarian|nearest", "hungarian", "how predictions and truth are paired", "Data"},
            {"--distance", "D", "6",
             "largest distance of a pair, voxels (a frame counts as a pixel); hungarian < D, nearest <= D",
@@ -336,6 +401,8 @@ Command make_evaluate() {
                     "events against experts' marks"},
                    {"voxgrad evaluate results/ --truth truth/ --out evaluation/",
                     "detection and Dice against true masks"},
+                   {"voxgrad evaluate results/ --truth labelled/ --threshold 0.5 --prior 0.01",
+                    "where the truth holds only some of the events"},
                    {"voxgrad evaluate results/ --expert manual-expert/ --threshold 0.7 --min-size 3,3,3",
                     "another threshold, without predicting again"},
                    {"voxgrad evaluate results/v1_prediction.tif --truth masks/v1.tif --instances",

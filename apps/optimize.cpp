@@ -9,6 +9,7 @@
 #include "common/files.hpp"
 #include "common/model_folder.hpp"
 #include "common/predictor.hpp"
+#include "common/pu_report.hpp"
 #include "common/stardist_commands.hpp"
 #include "common/stardist_model.hpp"
 #include "common/training_data.hpp"
@@ -27,6 +28,17 @@ std::string today() {
   std::tm utc{};
   gmtime_r(&now, &utc);
   return fmt::format("{:04}-{:02}-{:02}", utc.tm_year + 1900, utc.tm_mon + 1, utc.tm_mday);
+}
+
+/// Scores and 0/1 marks of one patch, without the voxels that are ignored (class 255).
+void add_counted(metrics::SegmentationThreshold& threshold, const float* scores, const float* classes, int64_t voxels) {
+  std::vector<float> s, t;
+  for (int64_t i = 0; i < voxels; ++i) {
+    if (classes[i] == 255) continue;
+    s.push_back(scores[i]);
+    t.push_back(classes[i] == 1 ? 1.0f : 0.0f);
+  }
+  threshold.add_crop(s.data(), t.data(), int64_t(s.size()));
 }
 
 /// Mean over validation crops of the threshold nearest to perfect precision and recall (centre patches).
@@ -48,7 +60,7 @@ double segmentation_threshold(models::UNet3d& net, const TrainConfig& config, co
     loader.next(batch);
     const Tensor scores = net(Tensor::from(batch.input, {batch.count, p, p, p, 1}));
     for (int64_t i = 0; i < batch.count; ++i)
-      threshold.add_crop(scores.span<float>().data() + i * voxels, batch.target.data() + i * voxels, voxels);
+      add_counted(threshold, scores.span<float>().data() + i * voxels, batch.target.data() + i * voxels, voxels);
     progress->update(threshold.crops());
   }
   progress->finish();
@@ -56,6 +68,91 @@ double segmentation_threshold(models::UNet3d& net, const TrainConfig& config, co
                    " validation crops contain no event: no threshold can be chosen. Check the label data with: voxgrad inspect ", dataset);
   session.note(fmt::format("{} of {} validation crops hold an event", threshold.used(), threshold.crops()));
   return threshold.value();
+}
+
+/// Scores of all voxels of the whole validation movies, with their labels.
+MovieScores score_movies(models::UNet3d& net, const TrainConfig& config, const std::string& dataset, const PredictOptions& options,
+                         Session& session) {
+  MovieScores scores(config.training.pu.labels == "codes");
+  for (const std::string& name : config.training.valid_folds) {
+    const data::Hdf5Fold fold(dataset, name);
+    for (const data::MovieEntry& movie : fold.movies()) {
+      check<FileError>(!movie.crops_only, dataset, ": ", movie.group, " holds crops only, whose share of positives is not that of a movie; whole ",
+                       "movies are needed. Use --criterion reference.");
+      std::vector<int32_t> labels(size_t(movie.extent[1] * movie.extent[2]));
+      const PredictPlan plan = plan_prediction(net, movie.extent, options);
+      auto progress = session.stage("predict movie " + movie.name, plan.tiles.size(), "tiles");
+      predict_movie(net, plan, options, [&](int64_t t, float* out) { fold.read_input(movie, t, 1, out); },
+                    [&](int64_t t, const float* p) {
+                      fold.read_label_ids(movie, t, 1, labels.data());
+                      scores.add_frame(t, movie.extent, p, labels.data());
+                    },
+                    [&](int64_t done) {
+                      session.check_stop();
+                      progress->update(done);
+                    });
+      progress->finish();
+      scores.end_movie();
+    }
+  }
+  check<FileError>(scores.events().size() > 0, dataset, ": no validation movie has a labelled voxel: no threshold can be chosen.");
+  return scores;
+}
+
+/// Share of the labelled voxels of event crops (at most 128, centre patches) that are found.
+double crop_recall(models::UNet3d& net, const data::CropSource& crops, const TrainConfig& config, double threshold, Session& session) {
+  const int64_t p = config.training.patch_size, voxels = p * p * p, step = std::max<int64_t>(1, crops.size() / 128);
+  double found = 0, labelled = 0;
+  std::vector<float> input(static_cast<size_t>(voxels)), target(input.size());
+  NoGrad no_grad;
+  for (int64_t i = 0; i < crops.size(); i += step) {
+    session.check_stop();
+    const auto crop = crops.crop(i);
+    const data::PatchDraw centre = data::centre_patch(crops.crop_extent(), {p, p, p});
+    data::cut_patch(crop->input.data(), crops.crop_extent(), centre, {p, p, p}, input.data());
+    data::cut_patch(crop->target.data(), crops.crop_extent(), centre, {p, p, p}, target.data());
+    const Tensor scores = net(Tensor::from(input, {1, p, p, p, 1}));
+    for (size_t v = 0; v < target.size(); ++v)
+      if (target[v] == 1) ++labelled, found += double(scores.span<float>()[v]) >= threshold;
+  }
+  return labelled > 0 ? found / labelled : 0;
+}
+
+/// The table of all criteria, and the threshold of the one that was asked for.
+double chosen_without_negatives(models::UNet3d& net, const ModelFolder& folder, const TrainConfig& config, const std::string& dataset,
+                                const std::string& criterion, std::optional<double> prior, double reference, const PredictOptions& options,
+                                Session& session) {
+  const PuReport report = pu_report(score_movies(net, config, dataset, options, session), prior, {{"reference", reference}});
+  print_report(report, session);
+  for (const std::string& line : training_signs(folder.path())) session.print(line);
+  const PuRow* row = report.find(criterion);
+  check(row != nullptr, "no threshold by quantile: even the highest score is that of more than the share ", report.prior, " of all voxels.");
+  const TrainingData data = open_training_data(dataset, config, 0);
+  const double train = crop_recall(net, *data.train, config, row->at.threshold, session),
+               valid = crop_recall(net, *data.valid, config, row->at.threshold, session);
+  session.print(fmt::format("recall of labelled voxels in crops: training {:.4f}, validation {:.4f}", train, valid));
+  if (train - valid > 0.2) session.warn("training events are found much more often than held-out ones: they were learnt by heart.");
+  Fields fields = report_fields(report);
+  fields.emplace_back("recall-training-crops", train);
+  fields.emplace_back("recall-validation-crops", valid);
+  session.result("pu", fields);
+  make_folders(folder.path() + "/quality");
+  write_file(folder.path() + "/quality/pu-thresholds.csv", report_csv(report));
+  return row->at.threshold;
+}
+
+/// --prior, or that of the model; nothing when it is to be estimated.
+std::optional<double> asked_prior(const Arguments& a, const TrainConfig& config) {
+  if (!a.given("--prior")) {
+    check<UsageError>(a.choice("--criterion") == "lee_liu" || config.training.pu.prior > 0 || config.training.pu.prior_auto,
+                      "--criterion ", a.get("--criterion"), " needs the share of positive voxels: --prior P, or --prior auto to estimate it.");
+    if (config.training.pu.prior > 0) return config.training.pu.prior;
+    return std::nullopt;
+  }
+  if (a.get("--prior") == "auto") return std::nullopt;
+  const auto prior = parse_real(a.get("--prior"));
+  check<UsageError>(prior && *prior > 0 && *prior < 1, "--prior is '", a.get("--prior"), "' (expected a number above 0 and below 1, or auto).");
+  return *prior;
 }
 
 struct MovieResult {
@@ -126,27 +223,36 @@ int run_optimize(const Arguments& a, Session& session) {
   if (a.given("--valid-fold")) config.training.valid_folds = a.list("--valid-fold");
   const std::string dataset = a.inputs().empty() ? config.dataset : a.inputs()[0];
   check<UsageError>(!dataset.empty(), "no data set. Name the HDF5 file with the validation data.");
-  const std::string objective = a.choice("--objective");
+  const std::string objective = a.choice("--objective"), criterion = a.choice("--criterion");
+  check<UsageError>(criterion != "reference" || !a.given("--prior"), "--prior goes with --criterion pu_f1, lee_liu or quantile.");
+  check<UsageError>(criterion == "reference" || objective != "detection", "--criterion ", criterion,
+                    " chooses the segmentation threshold; --objective detection counts events against the truth.");
+  const std::optional<double> prior = criterion == "reference" ? std::nullopt : asked_prior(a, config);
   set_threads(session.threads());
   if (session.dry_run()) {
     session.print(text("would choose the ", objective, " threshold of ", folder.path(), " on ", dataset, " (nothing was written)"));
     return 0;
   }
   const auto net = folder.network(a.flag("--latest"));
+  PredictOptions options;
+  options.fast = a.choice("--mode") == "fast";
+  options.window = 2 * config.training.patch_size;
+  options.memory = session.memory_limit();
   Thresholds chosen;
   chosen.data = dataset;
   chosen.date = today();
   if (objective != "detection") {
     chosen.segmentation = segmentation_threshold(*net, config, dataset, session);
     chosen.method = "segmentation: nearest to precision = recall = 1, mean over crops";
+    if (criterion != "reference") {
+      session.print(fmt::format("reference threshold {:.6f}", *chosen.segmentation));
+      chosen.segmentation = chosen_without_negatives(*net, folder, config, dataset, criterion, prior, *chosen.segmentation, options, session);
+      chosen.method = "segmentation: " + criterion + " from labelled and unlabeled voxels of whole movies";
+    }
     session.print(fmt::format("segmentation threshold {:.6f}", *chosen.segmentation));
     session.result("segmentation", *chosen.segmentation);
   }
   if (objective != "segmentation") {
-    PredictOptions options;
-    options.fast = a.choice("--mode") == "fast";
-    options.window = 2 * config.training.patch_size;
-    options.memory = session.memory_limit();
     chosen.detection = detection_threshold(*net, folder, config, dataset, a.flag("--skip-empty"), options, session);
     chosen.method += text(chosen.method.empty() ? "" : "; ", "detection: highest of 100 with the best F1, mean over movies");
     session.print(fmt::format("detection threshold {:.6f}", *chosen.detection));
@@ -167,15 +273,19 @@ Command make_optimize() {
                            {"--latest", "", "", "use the latest weights instead of the best ones", "Model"},
                            {"--objective", "segmentation|detection|both", "segmentation",
                             "segmentation: on validation crops; detection: on whole validation movies", "Data"},
+                           {"--criterion", "reference|pu_f1|lee_liu|quantile", "reference",
+                            "segmentation: published rule on crops; or on whole movies, without negatives: highest F1, highest recall^2 / rate, or as many voxels as the prior says", "Data"},
+                           {"--prior", "P|auto", "", "share of voxels that are positive, for --criterion (default: the model's); auto: estimated from the same scores", "Data"},
                            {"--valid-fold", "NAME", "", "group with the validation data (default: the model's)", "Data", {}, true},
                            {"--repetitions", "N", "", "StarDist: average of that many draws of validation crops (default 5; 1 when all are taken)", "Data"},
                            {"--n-samples", "N", "", "StarDist: crops per draw (default 300 of an HDF5 file, all volumes of a folder)", "Data"},
                            {"--skip-empty", "", "", "detection: leave out movies without truth (they count as 1.00 otherwise)", "Data"},
-                           {"--mode", "reference|fast", "reference", "detection: published windows, or larger tiles", "Model"}},
+                           {"--mode", "reference|fast", "reference", "whole movies: published windows, or larger tiles", "Model"}},
                           {common::dry_run(), common::seed(), common::threads(), common::device(), common::memory()}),
           .examples = {{"voxgrad optimize data.h5 --model models/first", "the segmentation threshold"},
                        {"voxgrad optimize volumes --model models/nuclei", "probability and overlap thresholds of a StarDist model"},
-                       {"voxgrad optimize data.h5 --model models/first --objective both", "both thresholds"}},
+                       {"voxgrad optimize data.h5 --model models/first --objective both", "both thresholds"},
+                       {"voxgrad optimize data.h5 --model models/pu --criterion pu_f1 --prior 0.01", "where only some events are annotated"}},
           .more = "docs/thresholds.md",
           .run = run_optimize};
 }

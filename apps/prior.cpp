@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // voxgrad prior: the share of positive voxels in movies of which only some events were annotated, from a network's scores.
 
-#include <cmath>
-
 #include <fmt/format.h>
 
 #include "commands.hpp"
 #include "common/model_folder.hpp"
+#include "common/movie_scores.hpp"
 #include "common/predictor.hpp"
 #include "voxgrad/core/parallel.hpp"
 #include "voxgrad/data/hdf5_dataset.hpp"
@@ -14,25 +13,6 @@
 
 namespace voxgrad::app {
 namespace {
-
-/// Scores of whole movies: all of them, and those of every event and of every block of unlabeled voxels.
-struct MovieScores {
-  static constexpr int64_t block = 32;
-  pu::ScoreHistogram all;
-  pu::UnitScores events, blocks;
-  int64_t movies = 0;
-
-  void add_frame(int64_t t, const data::Extent3& extent, const float* scores, const int32_t* labels) {
-    for (int64_t y = 0; y < extent[1]; ++y)
-      for (int64_t x = 0; x < extent[2]; ++x) {
-        const int64_t i = y * extent[2] + x;
-        const double s = double(scores[i]), z = s <= 0 ? -pu::ScoreHistogram::limit : s >= 1 ? pu::ScoreHistogram::limit : std::log(s / (1 - s));
-        all.add(labels[i] > 0, z);
-        if (labels[i] > 0) events.add(movies << 32 | labels[i], z);
-        else blocks.add(((movies << 16 | t / block) << 16 | y / block) << 16 | x / block, z);
-      }
-  }
-};
 
 void score_movie(models::UNet3d& net, const data::Hdf5Fold& fold, const data::MovieEntry& movie, const PredictOptions& options,
                  MovieScores& into, Session& session) {
@@ -49,40 +29,31 @@ void score_movie(models::UNet3d& net, const data::Hdf5Fold& fold, const data::Mo
                   progress->update(done);
                 });
   progress->finish();
-  ++into.movies;
+  into.end_movie();
 }
 
 /// The numbers, for people and as results.
 void report(const MovieScores& m, const TrainConfig& config, Session& session) {
-  const pu::ScoreTable table = m.all.table();
-  const double alpha = table.alpha(), events = double(m.events.size());
-  const double voxels_per_event = std::max(1.0, table.positive / events);
-  session.print(fmt::format("{} movies, {} annotated events, labelled share {:.6g}: the prior is at least that", m.movies, m.events.size(), alpha));
-  const pu::PriorEstimate u =
-      pu::bbe(table, {.effective_positives = events, .effective_unlabeled = std::max(1.0, table.unlabeled / voxels_per_event),
-                     .bound = pu::BbeBound::relative});
-  const pu::Interval i = pu::bootstrap(m.events.counts(u.threshold), m.blocks.counts(u.threshold),
-                                       [](const pu::UnitCount& p, const pu::UnitCount& all) {
-                                         return std::min(1.0, all.above / all.total / (p.above / p.total));
-                                       });
-  const auto everything = [&](double prior_u) { return pu::prior_of_everything(prior_u, alpha); };
-  const double prior = everything(u.prior), low = std::min(prior, everything(i.low)), high = std::max(prior, everything(i.high));
+  const pu::ScoreTable table = m.all().table();
+  const double events = double(m.events().size()), voxels_per_event = std::max(1.0, table.positive / events);
+  session.print(fmt::format("{} movies, {} annotated events, labelled share {:.6g}: the prior is at least that", m.movies(), m.events().size(), table.alpha()));
+  const MoviePrior e = estimate_prior(m);
   session.print(fmt::format("best bin: prior {:.6g}, 95 % from {:.6g} to {:.6g}, upper bound {:.6g} (among unlabeled voxels {:.6g}; read at score {:.4g})",
-                            prior, low, high, everything(u.high), u.prior, u.threshold));
-  session.result("labelled_share", alpha);
-  session.result("prior", prior);
-  session.result("prior_low", low);
-  session.result("prior_high", high);
-  session.result("prior_unlabeled", u.prior);
+                            e.prior, e.low, e.high, e.upper, e.unlabeled, e.threshold));
+  session.result("labelled_share", e.labelled);
+  session.result("prior", e.prior);
+  session.result("prior_low", e.low);
+  session.result("prior_high", e.high);
+  session.result("prior_unlabeled", e.unlabeled);
   try {
     const pu::Tice t = pu::tice(table, voxels_per_event);
     session.print(fmt::format("TIcE: prior at most {:.6g} (at least {:.3g} of the positives are labelled)", t.prior, t.c));
     session.result("prior_tice", t.prior);
-  } catch (const UsageError& e) {
-    session.note(text("no estimate by TIcE: ", e.what()));
+  } catch (const UsageError& error) {
+    session.note(text("no estimate by TIcE: ", error.what()));
   }
-  if (m.all.deviation() < 1e-3) session.note("the network says the same everywhere: these numbers mean nothing.");
-  if (const double used = config.training.pu.prior; used > 0 && (prior < used / 2 || prior > used * 2))
+  if (m.all().deviation() < 1e-3) session.note("the network says the same everywhere: these numbers mean nothing.");
+  if (const double used = config.training.pu.prior; used > 0 && (e.prior < used / 2 || e.prior > used * 2))
     session.note(fmt::format("the model was trained with the prior {:.6g}, which is not within a factor of two.", used));
 }
 
@@ -102,7 +73,7 @@ int run_prior(const Arguments& a, Session& session) {
   options.fast = a.choice("--mode") == "fast";
   options.window = 2 * config.training.patch_size;
   options.memory = session.memory_limit();
-  MovieScores scores;
+  MovieScores scores(config.training.pu.labels == "codes");
   for (const std::string& name : config.training.valid_folds) {
     const data::Hdf5Fold fold(dataset, name);
     for (const data::MovieEntry& movie : fold.movies()) {
@@ -111,7 +82,7 @@ int run_prior(const Arguments& a, Session& session) {
       score_movie(*net, fold, movie, options, scores, session);
     }
   }
-  check<FileError>(scores.events.size() > 0, dataset, ": no validation movie has a labelled voxel: there is nothing to compare with.");
+  check<FileError>(scores.events().size() > 0, dataset, ": no validation movie has a labelled voxel: there is nothing to compare with.");
   report(scores, config, session);
   return 0;
 }

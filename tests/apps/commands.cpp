@@ -319,6 +319,56 @@ TEST_CASE("train: a risk needs its prior, and keeps its terms") {
   CHECK(has(text_of(dir.file("model/config.yaml")), "prior_prime: 0.4"));
 }
 
+TEST_CASE("optimize: thresholds without negatives, beside the published one; refusals") {
+  const Lab lab;
+  const Ended done = run(lab.folder(), {"optimize", "d.h5", "--model", "model", "--criterion", "quantile", "--prior", "0.05"});
+  INFO(done.out << done.err);
+  REQUIRE(done.code == 0);
+  CHECK(has(done.out, "reference threshold 0."));
+  CHECK(has(done.out, "without negatives: prior 0.05 (given, 0.025 to 0.1)"));
+  for (const char* row : {"\nreference  0.", "\npu_f1      0.", "\nlee_liu    0.", "\nquantile   0."}) CHECK(has(done.out, row));
+  CHECK(has(done.out, "recall of labelled voxels in crops: training "));
+  const CsvTable t = CsvTable::read(lab.file("model/quality/pu-thresholds.csv"));
+  REQUIRE(t.rows() == 4);
+  const ModelFolder folder = ModelFolder::existing(lab.file("model"));
+  CHECK(*folder.thresholds().segmentation == Approx(t.number(3, "threshold")).epsilon(1e-9));
+  CHECK(folder.thresholds().method == "segmentation: quantile from labelled and unlabeled voxels of whole movies");
+  CHECK(t.number(3, "rate") <= 0.05);
+  CHECK(t.number(1, "f1") >= t.number(0, "f1"));
+  const auto says = [&](std::vector<std::string> more) {
+    std::vector<std::string> words = {"optimize", "d.h5", "--model", "model"};
+    words.insert(words.end(), more.begin(), more.end());
+    const Ended e = run(lab.folder(), words);
+    CHECK(e.code == 2);
+    return e.err;
+  };
+  CHECK(has(says({"--criterion", "pu_f1"}), "--criterion pu_f1 needs the share of positive voxels: --prior P, or --prior auto to estimate it."));
+  CHECK(has(says({"--criterion", "pu_f1", "--prior", "2"}), "--prior is '2' (expected a number above 0 and below 1, or auto)."));
+  CHECK(has(says({"--prior", "0.1"}), "--prior goes with --criterion pu_f1, lee_liu or quantile."));
+  CHECK(has(says({"--criterion", "lee_liu", "--objective", "detection"}), "--criterion lee_liu chooses the segmentation threshold;"));
+  CHECK(has(says({"--criterion", "pu_f1", "--prior", "0.0001"}), "the prior is 0.0001, but 0.01515"));
+  CHECK(run(lab.folder(), {"optimize", "d.h5", "--model", "model", "--criterion", "lee_liu"}).code == 0);
+  CHECK(run(lab.folder(), {"optimize", "d.h5", "--model", "model", "--criterion", "pu_f1", "--prior", "auto"}).code == 0);
+}
+
+TEST_CASE("train: --prior auto by the command line, with random crops of the validation movies") {
+  const Scratch dir;
+  write_tiny_dataset(dir.file("d.h5"), {{"train", 3}, {"valid", 2}});
+  std::vector<std::string> words = train("model", {"--loss", "abs_pu", "--prior", "auto", "--prior-prime", "0.4", "--steps", "12"});
+  for (const char* key : {"training_config.pu.prior_warmup=6", "training_config.pu.prior_interval=3", "training_config.pu.prior_crops=40",
+                          "training_config.pu.ignore_border=1", "training_config.pu.balance_events=true"})
+    words.insert(words.end(), {"--set", key});
+  const Ended done = run(dir.folder(), words);
+  INFO(done.err);
+  REQUIRE(done.code == 0);
+  CHECK(rows(dir.file("model/prior.csv")) == 3);
+  CHECK(has(done.err, "step 6: prior 0."));
+  CHECK(has(text_of(dir.file("model/config.yaml")), "prior: auto"));
+  const Ended wrong = run(dir.folder(), train("other", {"--loss", "vpu", "--prior", "auto"}));
+  CHECK(wrong.code == 2);
+  CHECK(has(wrong.err, "voxgrad train: loss vpu takes no prior, so training_config.pu.prior cannot be auto."));
+}
+
 TEST_CASE("optimize: the detection threshold joins the other one; refusals") {
   const Lab lab;
   CHECK(run(lab.folder(), {"optimize", "d.h5", "--model", "model"}).code == 0);

@@ -309,3 +309,46 @@ TEST_CASE("evaluate: a label movie with fractions is refused") {
                  "x_labels.tif: holds the value 0.5, which is no label (expected whole numbers). For a "
                  "probability give --threshold."));
 }
+
+TEST_CASE("evaluate: measures without negatives where the truth holds a part of the events") {
+  const Results r;
+  std::filesystem::remove(r.results + "/b_labels.tif");
+  const std::string out = r.scratch.file("out");
+  // Movie a: 150 labelled voxels score 0.9; the 18 of another event score 0.6, so do not 16 of a fourth (0.9); the rest 0.2.
+  const Outcome o = evaluate({r.results, "--truth", r.truth, "--out", out, "--threshold", "0.7", "--prior", "0.012"});
+  INFO(o.error << o.err << o.out);
+  CHECK(o.code == 0);
+  const double all = 12 * 30 * 40, rate = 166 / all;
+  const CsvTable t = CsvTable::read(out + "/pu.csv");
+  REQUIRE(t.rows() == 4);
+  CHECK(t.cell(0, "criterion") == "given");
+  CHECK(t.number(0, "recall") == 1);
+  CHECK(t.number(0, "rate") == Approx(rate));
+  CHECK(t.number(0, "precision-raw") == Approx(0.012 / rate));
+  CHECK(t.number(0, "f1") == Approx(2 * 0.012 / (0.012 + rate)));
+  CHECK(t.cell(3, "criterion") == "quantile");
+  CHECK(t.number(3, "rate") == Approx(rate));  // one level of scores more would be 184 voxels, above the prior's 172.8
+  CHECK(contains(o.out, "without negatives: prior 0.012 (given, 0.01042 to 0.024)"));
+  CHECK(contains(o.out, "metrics.csv\n"));
+  CHECK(contains(o.out, "pu.csv"));
+  CHECK(contains(o.out, "checks: rate at 1/2 0.01278"));
+  const Outcome estimated = evaluate({r.results, "--truth", r.truth, "--out", r.scratch.file("auto"), "--threshold", "0.7", "--prior", "auto"});
+  INFO(estimated.error);
+  CHECK(estimated.code == 0);
+  CHECK(contains(estimated.out, "(estimated, "));
+
+  const auto refused = [&](std::vector<std::string> more) {
+    std::vector<std::string> words = {r.results, "--truth", r.truth, "--out", r.scratch.file("none")};
+    words.insert(words.end(), more.begin(), more.end());
+    const Outcome failed = evaluate(words);
+    CHECK(failed.code == 2);
+    return failed.error;
+  };
+  CHECK(refused({"--prior", "1.5"}) == "--prior is '1.5' (expected a number above 0 and below 1, or auto).");
+  CHECK(refused({"--prior", "0.001"}).rfind("the prior is 0.001, but 0.0104167 of the voxels are labelled positive", 0) == 0);
+  CHECK(refused({"--model", "m"}) == "--model goes with --prior.");
+  std::filesystem::remove(r.results + "/a_prediction.tif");
+  CHECK(refused({"--prior", "0.02"}) == "--prior compares probabilities with labelled voxels, but movie a has no probability movie (voxgrad predict "
+                                        "writes it without --no-probability).");
+  CHECK_FALSE(std::filesystem::exists(r.scratch.file("none")));
+}

@@ -169,6 +169,15 @@ class UnitScores {
     ++h[size_t(bin(z))];
   }
   int64_t size() const { return int64_t(units_.size()); }
+  /// Adds the units of another one under the numbers that unit_of(its number) gives; those that get the same number become one.
+  template <class F>
+  void add(const UnitScores& other, F&& unit_of) {
+    for (const auto& [unit, h] : other.units_) {
+      std::vector<uint32_t>& mine = units_[unit_of(unit)];
+      mine.resize(bins, 0);
+      for (size_t b = 0; b < h.size(); ++b) mine[b] += h[b];
+    }
+  }
   /// Of every unit, the voxels at or above a score in (0, 1), rounded down to the edge of its bin, and all.
   std::vector<UnitCount> counts(double threshold) const {
     const int first = threshold <= 0 ? 0 : threshold >= 1 ? bins - 1 : bin(std::log(threshold / (1 - threshold)));
