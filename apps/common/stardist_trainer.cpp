@@ -86,6 +86,7 @@ std::function<LossOutcome(const Tensor&, const Tensor&)> make_probability_loss(c
   if (run.loss == "bce") return {};
   TrainingConfig t = run.common.training;
   t.loss = run.loss;
+  check<UsageError>(!t.pu.prior_auto, "training_config.pu.prior is auto, which only type unet3d has; give the share as a number.");
   return [risk = make_loss(t)](const Tensor& prob, const Tensor& target) mutable {
     Tensor codes(target.shape());
     const auto from = target.span<float>();

@@ -161,6 +161,10 @@ TEST_CASE("stardist: a risk takes objects as labelled positives, and its gradien
   StarDistRun run = tiny_stardist_run(1, 1);
   CHECK_FALSE(make_probability_loss(run));
   run.loss = "nnpu";
+  run.common.training.pu.prior_auto = true;
+  CHECK(message_of<UsageError>([&] { make_probability_loss(run); }) ==
+        "training_config.pu.prior is auto, which only type unet3d has; give the share as a number.");
+  run.common.training.pu.prior_auto = false;
   run.common.training.pu.prior = 0.3;
   const auto risk = make_probability_loss(run);
   Tensor prob = Tensor::from(std::vector<float>{0.9f, 0.2f, 0.6f, 0.4f}, {1, 1, 1, 4, 1});
