@@ -20,14 +20,30 @@ void EventFinder::add_frame(const float* probability, const float* intensity) {
   for (int64_t i = 0; i < pixels; ++i) mask_[size_t(i)] = probability[i] > threshold_;
   labeler_.add_frame(mask_.data(), provisional_.data());
   collector_.add_frame(frames(), height_, width_, provisional_.data(), intensity, probability);
+  keep_runs(provisional_.data());
+}
+
+void EventFinder::keep_runs(const uint32_t* labels) {
+  const int64_t pixels = height_ * width_;
   std::vector<Run>& runs = runs_.emplace_back();
   for (int64_t i = 0; i < pixels;) {
-    const uint32_t label = provisional_[size_t(i)];
+    const uint32_t label = labels[i];
     int64_t end = i + 1;
-    while (end < pixels && provisional_[size_t(end)] == label) ++end;
+    while (end < pixels && labels[end] == label) ++end;
     if (label != 0) runs.push_back({int32_t(i), int32_t(end - i), label});
     i = end;
   }
+}
+
+void EventFinder::add_labels(const uint32_t* labels, const float* intensity) {
+  collector_.add_frame(frames(), height_, width_, labels, intensity);
+  keep_runs(labels);
+}
+
+void EventFinder::finish_labels(const std::vector<float>& score) {
+  events_ = collector_.finish();
+  for (metrics::Region& r : events_) r.score = double(score.at(r.label - 1));
+  measure_events();
 }
 
 void EventFinder::finish(const metrics::Extent3& minimum) {
@@ -39,15 +55,19 @@ void EventFinder::finish(const metrics::Extent3& minimum) {
     kept[events_[i].label] = uint32_t(i) + 1;
     events_[i].label = uint32_t(i) + 1;
   }
+  measure_events();
+  for (auto& frame : runs_) {
+    for (Run& r : frame) r.label = kept[map[r.label]];
+    std::erase_if(frame, [](const Run& r) { return r.label == 0; });
+  }
+}
+
+void EventFinder::measure_events() {
   // Preprocessed movies are negative in places. Weights that nearly cancel put the weighted centroid outside the event,
   // even outside the movie: nobody could find it there.
   for (metrics::Region& r : events_)
     if (!within(r.box, r.weighted_centroid)) r.weighted_centroid = r.centroid;
   metrics::set_neighbours(events_);
-  for (auto& frame : runs_) {
-    for (Run& r : frame) r.label = kept[map[r.label]];
-    std::erase_if(frame, [](const Run& r) { return r.label == 0; });
-  }
 }
 
 }  // namespace voxgrad::app

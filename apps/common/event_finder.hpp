@@ -28,6 +28,11 @@ class EventFinder {
   /// raster order of their first voxels, and measures them.
   void finish(const metrics::Extent3& minimum = metrics::min_event_size);
 
+  /// Instead of add_frame() and finish(): objects found in another way, numbered 1, 2, ... without gaps; labels [H,W] of the next frame.
+  void add_labels(const uint32_t* labels, const float* intensity);
+  /// Measures them; score of object k at k - 1.
+  void finish_labels(const std::vector<float>& score);
+
   const std::vector<metrics::Region>& events() const { return events_; }
   int64_t frames() const { return int64_t(runs_.size()); }
   /// Final labels of frame t into out [H,W]; after finish().
@@ -38,6 +43,9 @@ class EventFinder {
   }
 
  private:
+  void keep_runs(const uint32_t* labels);
+  void measure_events();
+
   int64_t height_, width_;
   float threshold_;
   metrics::ComponentLabeler<uint8_t> labeler_;

@@ -32,6 +32,7 @@ struct MovieOutputs::Parts {
     io::TiffWriteOptions o;
     o.spacing = spacing;
     o.deflate = options.deflate;
+    o.depth = options.depth;
     o.lowest = lowest;
     o.highest = highest;
     return o;

@@ -15,6 +15,7 @@ namespace voxgrad::app {
 struct MovieOutputOptions {
   bool probability = true, labels = true, preview = true, overlay = true, rois = true, traces = true;
   bool deflate = false, wide_labels = false;
+  bool depth = false;  ///< the first axis is depth, not time
   metrics::Extent3 min_size = metrics::min_event_size;
 };
 

@@ -4,6 +4,20 @@
 #include <algorithm>
 
 namespace voxgrad::app {
+namespace {
+
+StarDistObjects chosen(const stardist::Candidates& from, const std::vector<int32_t>& classes, const std::vector<int64_t>& indices, int64_t rays) {
+  StarDistObjects out;
+  for (const int64_t i : indices) {
+    out.list.scores.push_back(from.scores[size_t(i)]);
+    out.list.points.insert(out.list.points.end(), from.points.begin() + 3 * i, from.points.begin() + 3 * (i + 1));
+    out.list.dist.insert(out.list.dist.end(), from.dist.begin() + rays * i, from.dist.begin() + rays * (i + 1));
+    if (!classes.empty()) out.classes.push_back(classes[size_t(i)]);
+  }
+  return out;
+}
+
+}  // namespace
 
 int64_t StarDistObjects::above(double prob_thresh) const {
   int64_t n = 0;
@@ -17,14 +31,19 @@ StarDistObjects suppress_candidates(const StarDistFound& found, const stardist::
   options.progress = progress;
   const stardist::Candidates& c = found.candidates;
   const stardist::NmsResult kept = stardist::suppress(c.scores, c.polyhedra(rays), options);
-  StarDistObjects out;
-  for (const int64_t i : kept.kept) {
-    out.list.scores.push_back(c.scores[size_t(i)]);
-    out.list.points.insert(out.list.points.end(), c.points.begin() + 3 * i, c.points.begin() + 3 * (i + 1));
-    out.list.dist.insert(out.list.dist.end(), c.dist.begin() + rays.size() * i, c.dist.begin() + rays.size() * (i + 1));
-    if (!found.classes.empty()) out.classes.push_back(found.classes[size_t(i)]);
-  }
-  return out;
+  return chosen(c, found.classes, kept.kept, rays.size());
+}
+
+StarDistObjects visible_objects(const StarDistObjects& objects, const stardist::Rays& rays, const data::Extent3& extent, uint64_t memory) {
+  std::vector<char> seen(size_t(objects.size()), 0);
+  draw_objects(objects, rays, objects.size(), extent, memory, [&](int64_t, const int32_t* labels) {
+    for (int64_t i = 0; i < extent[1] * extent[2]; ++i)
+      if (labels[i] > 0) seen[size_t(labels[i] - 1)] = 1;
+  });
+  std::vector<int64_t> visible;
+  for (size_t i = 0; i < seen.size(); ++i)
+    if (seen[i]) visible.push_back(int64_t(i));
+  return chosen(objects.list, objects.classes, visible, rays.size());
 }
 
 void draw_objects(const StarDistObjects& objects, const stardist::Rays& rays, int64_t count, const data::Extent3& extent, uint64_t memory,

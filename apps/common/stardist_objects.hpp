@@ -25,6 +25,10 @@ struct StarDistObjects {
 StarDistObjects suppress_candidates(const StarDistFound& found, const stardist::Rays& rays, double nms_thresh,
                                     const stardist::Progress& progress = {});
 
+/// The objects that get at least one voxel, in the same order. Better ones decide over that alone, so that leaving the others out
+/// changes no label volume at any threshold.
+StarDistObjects visible_objects(const StarDistObjects& objects, const stardist::Rays& rays, const data::Extent3& extent, uint64_t memory);
+
 /// Draws the first `count` objects; write(z, labels [H,W]) is called for z = 0, 1, ... Planes are drawn in slabs within `memory`
 /// bytes (0: all at once); the result does not depend on it.
 void draw_objects(const StarDistObjects& objects, const stardist::Rays& rays, int64_t count, const data::Extent3& extent, uint64_t memory,

@@ -8,7 +8,9 @@
 
 #include <fmt/format.h>
 
+#include "event_finder.hpp"
 #include "files.hpp"
+#include "movie_outputs.hpp"
 #include "stardist_commands.hpp"
 #include "stardist_model.hpp"
 #include "stardist_objects.hpp"
@@ -17,7 +19,6 @@
 #include "voxgrad/data/stream_percentiles.hpp"
 #include "voxgrad/data/preprocess.hpp"
 #include "voxgrad/io/tiff.hpp"
-#include "voxgrad/metrics/regions.hpp"
 
 namespace voxgrad::app {
 namespace {
@@ -30,7 +31,7 @@ struct Job {
   std::vector<double> thresholds;  // empty: only `prob`
   std::string normalize;
   io::TiffOptions tiff;
-  bool compress = false, wide = false;
+  MovieOutputOptions outputs;
 };
 
 struct Done {
@@ -56,7 +57,7 @@ class Planes {
  public:
   Planes(io::TiffMovie& movie, const std::string& how, Session& session) : movie_(movie), extent_(movie.extent()) {
     const int64_t size = extent_[1] * extent_[2];
-    auto progress = session.stage("measure", how == "none" ? 1 : 2 * extent_[0], "planes");
+    auto progress = session.stage("measure", 2 * extent_[0], "planes");
     int64_t read = 0;
     const auto plane = [&](int64_t z, float* out) {
       movie_.read(z, z + 1, out);
@@ -64,19 +65,25 @@ class Planes {
       progress->update(++read);
     };
     try {
-      if (how == "study") movie_scale_ = data::measure_movie(extent_, plane);
-      else if (how == "percentile")
-        scale_ = data::PercentileScale::measure([&](auto&& add) {
-          std::vector<float> values(static_cast<size_t>(size));
-          for (int64_t z = 0; z < extent_[0]; ++z) {
-            plane(z, values.data());
-            add(values.data(), size);
-          }
-        });
+      if (how == "study") {
+        movie_scale_ = data::measure_movie(extent_, plane);
+        range_ = {movie_scale_->low, movie_scale_->high};
+        return;
+      }
+      const auto p = data::stream_percentiles({0, 1, 99.8, 100}, [&](auto&& add) {
+        std::vector<float> values(static_cast<size_t>(size));
+        for (int64_t z = 0; z < extent_[0]; ++z) {
+          plane(z, values.data());
+          add(values.data(), size);
+        }
+      });
+      range_ = {p[0], p[3]};
+      if (how == "percentile") scale_ = {p[1], p[2]};
     } catch (const ShapeError& e) {
       throw FileError(text(movie_.info().path, ": ", e.what()));
     }
   }
+  GreyRange range() const { return range_; }  ///< of the raw volume
   void operator()(int64_t z, float* out) const {
     const int64_t size = extent_[1] * extent_[2];
     movie_.read(z, z + 1, out);
@@ -89,6 +96,7 @@ class Planes {
   data::Extent3 extent_;
   std::optional<data::Preprocess> movie_scale_;
   std::optional<data::PercentileScale> scale_;
+  GreyRange range_{0, 1};
 };
 
 /// Writes a label volume; calls also(z, labels) for each plane.
@@ -96,10 +104,10 @@ void write_labels(const Job& job, const std::string& path, const StarDistObjects
                   const data::Spacing& spacing, const std::function<void(int64_t, const int32_t*)>& also) {
   io::TiffWriteOptions options;
   options.spacing = spacing;
-  options.deflate = job.compress;
-  options.depth = job.normalize != "study";
+  options.deflate = job.outputs.deflate;
+  options.depth = job.outputs.depth;
   options.lowest = 0, options.highest = double(std::max<int64_t>(count, 1));
-  const bool wide = job.wide || count > 65535;
+  const bool wide = job.outputs.wide_labels || count > 65535;
   io::TiffWriter writer(path, extent, wide ? io::SampleType::u32 : io::SampleType::u16, options);
   std::vector<uint16_t> narrow(size_t(extent[1] * extent[2]));
   draw_objects(objects, job.rays, count, extent, job.search.memory / 8, [&](int64_t z, const int32_t* labels) {
@@ -111,7 +119,7 @@ void write_labels(const Job& job, const std::string& path, const StarDistObjects
   writer.close();
 }
 
-/// What rays tell of each object, visible or not.
+/// What rays tell of each object.
 std::string objects_csv(const Job& job, const StarDistObjects& objects, int64_t count, const std::vector<metrics::Region>& regions) {
   std::map<uint32_t, int64_t> voxels;
   for (const metrics::Region& r : regions) voxels[r.label] = r.area;
@@ -158,12 +166,13 @@ Done predict_one(Job& job, const Input& input, const std::string& stem, Session&
   progress->finish();
   Done done{0, found.candidates.size(), found.seconds};
   auto suppressing = session.stage("suppress", std::max<int64_t>(1, found.candidates.size()), "candidates");
-  const StarDistObjects objects = suppress_candidates(found, job.rays, job.nms, [&](int64_t decided, int64_t) {
+  const StarDistObjects survivors = suppress_candidates(found, job.rays, job.nms, [&](int64_t decided, int64_t) {
     session.check_stop();
     suppressing->update(decided);
     return true;
   });
   suppressing->finish();
+  const StarDistObjects objects = visible_objects(survivors, job.rays, extent, job.search.memory / 8);
 
   std::vector<std::string> files;
   if (!job.thresholds.empty()) {
@@ -184,28 +193,29 @@ Done predict_one(Job& job, const Input& input, const std::string& stem, Session&
     files.push_back(stem + "_thresholds.csv");
   }
   done.objects = objects.above(job.prob);
-  metrics::RegionCollector collector;
+  EventFinder finder(extent[1], extent[2], float(job.prob));
   std::vector<float> intensity(size_t(extent[1] * extent[2]));
-  auto writing = session.stage("write", extent[0], "planes");
+  std::vector<uint32_t> plane(intensity.size());
+  auto writing = session.stage("write", (job.outputs.overlay ? 3 : 2) * extent[0], "planes");
+  int64_t passed = 0;
   write_labels(job, stem + "_prediction.tif", objects, done.objects, extent, movie.spacing(), [&](int64_t z, const int32_t* labels) {
     planes(z, intensity.data());
-    collector.add_frame(z, extent[1], extent[2], labels, intensity.data());
+    std::copy_n(labels, plane.size(), plane.data());
+    finder.add_labels(plane.data(), intensity.data());
     session.check_stop();
-    writing->update(z + 1);
+    writing->update(++passed);
   });
-  std::vector<metrics::Region> regions = collector.finish();
-  for (metrics::Region& r : regions) {
-    r.score = double(objects.list.scores[r.label - 1]);
-    bool inside = true;  // weights that nearly cancel put the weighted centroid anywhere
-    for (size_t a = 0; a < 3; ++a) inside = inside && r.weighted_centroid[a] >= 0 && r.weighted_centroid[a] <= double(extent[a]);
-    if (!inside) r.weighted_centroid = r.centroid;
-  }
-  metrics::set_neighbours(regions);
-  write_file(stem + "_objects.csv", objects_csv(job, objects, done.objects, regions));
-  write_file(stem + "_events.csv", events_csv(regions, movie.spacing()));
-  for (const char* name : {"_prediction.tif", "_objects.csv", "_events.csv"}) files.push_back(stem + name);
-  if (int64_t(regions.size()) < done.objects)
-    session.note(text(input.path, ": ", done.objects - int64_t(regions.size()), " objects are hidden by better ones; their labels are in no voxel"));
+  finder.finish_labels(objects.list.scores);
+  write_file(stem + "_objects.csv", objects_csv(job, objects, done.objects, finder.events()));
+  for (const char* name : {"_prediction.tif", "_objects.csv"}) files.push_back(stem + name);
+  MovieOutputs outputs(stem, extent, movie.spacing(), job.outputs);
+  const MovieSummary summary = outputs.finish(finder, planes.range(), [&](int64_t z, float* out) {
+    movie.read(z, z + 1, out);
+    session.check_stop();
+    writing->update(++passed);
+  });
+  writing->finish();
+  files.insert(files.end(), summary.files.begin(), summary.files.end());
   for (const std::string& file : files) session.print(file);
   session.note(fmt::format("{}: {} objects of {} candidates; {:.2f} million voxels/s through the network", input.path, done.objects, done.candidates,
                            double(data::voxel_count(extent)) / std::max(found.seconds, 1e-9) / 1e6));
@@ -213,7 +223,7 @@ Done predict_one(Job& job, const Input& input, const std::string& stem, Session&
 }
 
 Job make_job(const Arguments& a, StarDistModel& model, Session& session) {
-  Job job{model, stardist::make_rays(model.config.rays), {}, 0.5, 0.4, {}, "", {}};
+  Job job{model, stardist::make_rays(model.config.rays), {}, 0.5, 0.4, {}, "", {}, {}};
   job.prob = a.given("--prob-threshold") ? a.real("--prob-threshold", 0, 1) : model.thresholds.prob;
   job.nms = a.given("--nms-threshold") ? a.real("--nms-threshold", 0, 1) : model.thresholds.nms;
   if (a.given("--thresholds")) job.thresholds = parse_range(a.get("--thresholds"));
@@ -237,8 +247,14 @@ Job make_job(const Arguments& a, StarDistModel& model, Session& session) {
   job.tiff.channel = a.given("--channel") ? int(a.integer("--channel", 1, 1 << 20)) : 0;
   job.tiff.allow_truncated = a.flag("--allow-truncated");
   job.tiff.sequence = a.flag("--sequence");
-  job.compress = a.flag("--compress");
-  job.wide = a.choice("--labels-type") == "uint32";
+  job.outputs.deflate = a.flag("--compress");
+  job.outputs.depth = job.normalize != "study";
+  job.outputs.probability = job.outputs.labels = false;  // _prediction.tif holds the labels, as published
+  job.outputs.overlay = !a.flag("--no-overlay");
+  job.outputs.preview = !a.flag("--no-preview");
+  job.outputs.rois = !a.flag("--no-rois");
+  job.outputs.traces = !job.outputs.depth && !a.flag("--no-traces");  // over time
+  job.outputs.wide_labels = a.choice("--labels-type") == "uint32";
   return job;
 }
 

@@ -176,6 +176,12 @@ TEST_CASE("stardist: candidates do not depend on the tiles, labels not on the sl
   const auto all = draw(objects, rays, {21, 40, 35}, 0);
   CHECK(data::object_ids(all) == std::vector<int32_t>{1, 2, 3, 4, 5, 6});
   CHECK(draw(objects, rays, {21, 40, 35}, 1).voxels == all.voxels);
+  // An object inside a better one vanishes, and nothing else changes but the numbers behind it.
+  StarDistObjects more = objects;
+  more.list.scores.insert(more.list.scores.begin() + 2, 0.85f);
+  more.list.points.insert(more.list.points.begin() + 6, {0, 5, 15});
+  more.list.dist.insert(more.list.dist.begin() + 32, 16, 1.f);
+  CHECK(visible_objects(more, rays, {21, 40, 35}, 0).list.scores == objects.list.scores);
   CHECK(draw(objects, rays, {21, 40, 35}, 4 * 40 * 35 * 7).voxels == all.voxels);
 }
 
@@ -227,7 +233,7 @@ TEST_CASE("stardist commands: train on a folder, choose thresholds, predict, mat
   const std::string out = dir.file("out");
   const test::Ran ran = test::run_command(make_predict(), {dir.file("v/images"), "--model", model, "--out", out, "--thresholds", "0.1:0.9:5"});
   REQUIRE(ran.code == 0);
-  for (const char* file : {"/v0_prediction.tif", "/v0_events.csv", "/v0_objects.csv", "/v0_thresholds.csv", "/v0_thresholds/labels-0.100.tif", "/v0_thresholds/labels-0.900.tif"}) {
+  for (const char* file : {"/v0_prediction.tif", "/v0_events.csv", "/v0_objects.csv", "/v0_preview.png", "/v0_overlay.tif", "/v0_thresholds.csv", "/v0_thresholds/labels-0.100.tif", "/v0_thresholds/labels-0.900.tif"}) {
     INFO(file);
     CHECK(std::filesystem::exists(out + file));
   }
@@ -239,7 +245,12 @@ TEST_CASE("stardist commands: train on a folder, choose thresholds, predict, mat
   for (size_t i = 1; i < counts.rows(); ++i) CHECK(counts.number(i, "objects") <= counts.number(i - 1, "objects"));
   const auto events = read_events(out + "/v0_events.csv");
   const CsvTable objects = CsvTable::read(out + "/v0_objects.csv");
-  CHECK(events.size() <= objects.rows());
+  CHECK(events.size() == objects.rows());
+  for (size_t i = 0; i < events.size(); ++i) {
+    CHECK(events[i].label == int64_t(i + 1));
+    CHECK(objects.number(i, "voxels") > 0);
+    CHECK(events[i].score == Approx(objects.number(i, "prob")));
+  }
   CHECK(message_of<UsageError>([&] { test::run_command(make_predict(), {dir.file("v/images"), "--model", model, "--threshold", "0.5"}); }).find("goes with U-Net models") !=
         std::string::npos);
   // The same from the file that the Python package reads.

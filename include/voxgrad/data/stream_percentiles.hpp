@@ -79,11 +79,6 @@ std::vector<float> stream_percentiles(const std::vector<double>& percents, EachP
 struct PercentileScale {
   float low = 0, high = 1;
 
-  template <class EachPart>
-  static PercentileScale measure(EachPart&& each_part, double from = 1, double to = 99.8) {
-    const auto p = stream_percentiles({from, to}, each_part);
-    return {p[0], p[1]};
-  }
   void apply(const float* in, float* out, int64_t n) const {
     const float width = high - low + 1e-20f;
     for (int64_t i = 0; i < n; ++i) out[i] = (in[i] - low) / width;
