@@ -260,3 +260,34 @@ TEST_CASE("polyhedra and pairs: the package's intermediate values") {
     }
   }
 }
+
+TEST_CASE("half-spaces: hulls with corners on the lattice and needles, which meet in many planes, cut by themselves") {
+  Random random(3);
+  ConvexHull hull;
+  double worst = 0;
+  for (const Rays& rays : {make_rays(Octo{1}), make_rays(Octo{3}), make_rays(GoldenSpiral{40, Vec3d{2, 1, 1}})})
+    for (int turn = 0; turn < 40; ++turn) {
+      std::vector<float> dist;
+      for (int64_t r = 0; r < rays.size(); ++r)
+        dist.push_back(turn % 4 == 0 ? 5.f : turn % 4 == 1 ? float(random.below(8) + 1) : float(std::exp(random.uniform(-3, 3.5))));
+      const Vec3f centre{float(random.below(2000)), float(random.below(2000)), float(random.below(2000))};
+      std::vector<Vec3f> at;
+      corners(rays, dist.data(), centre, at);
+      if (turn % 4 < 2)
+        for (Vec3f& v : at)
+          for (float& c : v) c = std::round(c);
+      std::vector<HalfSpace> planes;
+      REQUIRE(hull_half_spaces(at, centre, hull, planes));
+      double six = 0;
+      const auto relative = [&](int32_t i) {
+        Vec3d out;
+        for (size_t k = 0; k < 3; ++k) out[k] = double(at[size_t(i)][k]) - double(centre[k]);
+        return out;
+      };
+      hull.for_each([&](const ConvexHull::Facet& f) { six += determinant(relative(f.v[0]), relative(f.v[1]), relative(f.v[2])); });
+      const auto volume = intersection_volume(planes, planes, {double(centre[0]), double(centre[1]), double(centre[2])});
+      REQUIRE(volume);
+      worst = std::max(worst, std::abs(*volume / (std::abs(six) / 6) - 1));
+    }
+  CHECK(worst < 1e-5);
+}

@@ -3,7 +3,8 @@
 // Convex hull of any points in space, in double precision (Barber, Dobkin, Huhdanpaa, ACM Trans. Math. Softw. 22, 1996).
 //
 // Points that lie in one plane or on one line are told apart by moving every coordinate by a fixed pseudo-random
-// relative 1e-10; a hull of triangles always exists then. Should rounding still spoil it, larger moves are tried.
+// relative 1e-10; a hull of triangles always exists then. Should rounding still spoil it, other moves are tried. Points
+// nearer to each other than a relative 1e-8 count as one.
 
 #include <algorithm>
 #include <cmath>
@@ -35,7 +36,7 @@ class ConvexHull {
 
   /// False when the points have no volume.
   bool build(const std::vector<Vec3d>& points) {
-    for (const double move : {1e-10, 1e-9, 1e-8, 1e-7})
+    for (const double move : {1e-10, 2e-10, 5e-10, 1e-9, 2e-9})
       if (attempt(points, move)) return true;
     return false;
   }
@@ -131,12 +132,7 @@ class ConvexHull {
   void give(int32_t p, size_t from) {
     for (size_t i = from; i < facets_.size(); ++i) {
       Facet& f = facets_[i];
-      const double d = distance(f, p);
-      if (d <= tolerance_) continue;
-      next_[size_t(p)] = f.outside;
-      f.outside = p;
-      if (f.farthest < 0 || d > f.distance) f.farthest = p, f.distance = d;
-      return;
+      if (const double d = distance(f, p); d > tolerance_) return hang(p, f, d);
     }
   }
 
@@ -158,6 +154,7 @@ class ConvexHull {
           rim_.push_back({f.v[e], f.v[(e + 1) % 3], f.next[e]});
         }
       }
+    if (doubles_a_corner(p)) return drop(p, start);
     const size_t from = facets_.size();
     for (const auto& [a, b, outer] : rim_) {
       if (starts_[size_t(a)] >= int32_t(from)) return false;
@@ -185,6 +182,38 @@ class ConvexHull {
     return true;
   }
 
+  // Whether p is a corner of the facets it sees, but for rounding: facets between the two would have any direction.
+  bool doubles_a_corner(int32_t p) const {
+    const double near = same * same * dot(at(p), at(p));
+    for (const int32_t f : seen_)
+      for (const int32_t v : facets_[size_t(f)].v) {
+        const Vec3d d = difference(at(v), at(p));
+        if (dot(d, d) <= near) return true;
+      }
+    return false;
+  }
+
+  // Takes the farthest point p off a facet's list.
+  bool drop(int32_t p, int32_t facet) {
+    Facet& f = facets_[size_t(facet)];
+    int32_t q = f.outside;
+    f.outside = f.farthest = -1;
+    f.distance = 0;
+    while (q >= 0) {
+      const int32_t after = next_[size_t(q)];
+      if (q != p) hang(q, f, distance(f, q));
+      q = after;
+    }
+    return true;
+  }
+
+  void hang(int32_t p, Facet& f, double d) {
+    next_[size_t(p)] = f.outside;
+    f.outside = p;
+    if (f.farthest < 0 || d > f.distance) f.farthest = p, f.distance = d;
+  }
+
+  static constexpr double same = 1e-8;  ///< relative distance of two points taken for one
   struct RimEdge {
     int32_t from, to, outer;
   };
