@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #pragma once
-// Which spheres of many meet a given one: a k-d tree whose nodes know their largest radius, 40 bytes per eight spheres.
+// Which spheres of many meet a given one: a k-d tree whose nodes know their largest radius, some 20 bytes per sphere.
 
 #include <algorithm>
 #include <cstdint>
 #include <limits>
 #include <numeric>
-#include <span>
 #include <vector>
 
 #include "voxgrad/stardist/rays.hpp"
@@ -15,7 +14,7 @@ namespace voxgrad::stardist {
 
 class SphereTree {
  public:
-  /// centre(i): Vec3f, radius(i): float, for i in [0, n). Both are called again by queries.
+  /// centre(i): Vec3f, radius(i): float, for i in [0, n); only called here.
   template <class Centre, class Radius>
   SphereTree(int32_t n, Centre&& centre, Radius&& radius) : order_(size_t(n)) {
     std::iota(order_.begin(), order_.end(), 0);
@@ -24,7 +23,7 @@ class SphereTree {
   }
 
   /// Calls f(i) for a superset of the spheres that come nearer than `reach` to `c`: those in nodes whose box, grown by
-  /// its largest radius, does. alive(i) prunes nothing but saves the call.
+  /// its largest radius, does.
   template <class F>
   void for_each_near(const Vec3f& c, float reach, F&& f) const {
     if (!nodes_.empty()) visit(0, c, reach, f);
