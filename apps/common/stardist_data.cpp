@@ -58,7 +58,7 @@ class Hdf5Examples : public CachedExamples {
     for (const data::MovieEntry* m : movies) {
       if (m->crops_only)
         for (const std::string& key : fold_->file().children(m->group + "/input"))
-          items_.push_back({m, m->group + "/input/" + key, m->group + "/label/" + key, {}});
+          items_.push_back({m, m->group + "/input/" + key, m->group + "/label/" + key, {}, key[0] != '['});
       else
         for (const data::Event& e : m->events) items_.push_back({m, "", "", data::event_box(e.centre(), m->extent, crop_)});
     }
@@ -70,6 +70,7 @@ class Hdf5Examples : public CachedExamples {
     const data::MovieEntry* movie;
     std::string input, label;  // stored crops; empty: cut `box` from the movie
     data::Box3 box;
+    bool centred = true;  // cut around an event
   };
 
   void add(const data::Sample& s) {
@@ -81,7 +82,7 @@ class Hdf5Examples : public CachedExamples {
     const std::string kind = m.crops_only ? "/" : s.positive() ? "/cache-" : "/cache-unlabeled-";
     const std::string input = m.group + kind + "input/" + key, label = m.group + kind + "label/" + key;
     if (m.crops_only || (fold_->file().is_dataset(input) && fold_->file().is_dataset(label))) {
-      items_.push_back({&m, input, label, {}});
+      items_.push_back({&m, input, label, {}, s.positive()});
       return;
     }
     check<FileError>(!s.positive() || s.row < int64_t(m.events.size()), path, ": the samples list asks for event row ", s.row, " of ",
@@ -90,7 +91,7 @@ class Hdf5Examples : public CachedExamples {
                                         : data::corner_box(s.coord, m.extent, crop_);
     check<FileError>(!box.empty() && std::min({box.start[0], box.start[1], box.start[2]}) >= 0, path, ": the samples list asks for a crop at ",
                      key, " of ", m.group, ", outside of the movie.");
-    items_.push_back({&m, "", "", box});
+    items_.push_back({&m, "", "", box, s.positive()});
   }
 
   Example load(int64_t index) const override {
@@ -114,7 +115,7 @@ class Hdf5Examples : public CachedExamples {
     file.read<int32_t>(label, start, count, ids.voxels.data());
     for (const float v : image.voxels) check<FileError>(std::isfinite(v), file.path(), ": ", input, " holds NaN or infinity.");
     separate_binary_labels(ids);
-    Example out{data::Volume<float>(full), data::Volume<int32_t>(full)};
+    Example out{data::Volume<float>(full), data::Volume<int32_t>(full), item.centred};
     data::pad_end_symmetric(image.voxels.data(), n, out.image.voxels.data(), full);
     data::pad_end_symmetric(ids.voxels.data(), n, out.labels.voxels.data(), full);
     return out;

@@ -6,6 +6,7 @@
 #include <deque>
 #include <future>
 #include <limits>
+#include <sstream>
 
 #include "history.hpp"
 #include "voxgrad/autograd/backward.hpp"
@@ -82,26 +83,31 @@ double stored(const Metadata& m, const std::string& key, const std::string& path
 
 }  // namespace
 
-std::function<LossOutcome(const Tensor&, const Tensor&)> make_probability_loss(const StarDistRun& run) {
+std::optional<Loss> make_probability_risk(const StarDistRun& run) {
   if (run.loss == "bce") return {};
   TrainingConfig t = run.common.training;
   t.loss = run.loss;
   check<UsageError>(!t.pu.prior_auto, "training_config.pu.prior is auto, which only type unet3d has; give the share as a number.");
-  return [risk = make_loss(t)](const Tensor& prob, const Tensor& target) mutable {
-    Tensor codes(target.shape());
-    const auto from = target.span<float>();
-    auto to = codes.mutable_span<float>();
-    for (size_t i = 0; i < to.size(); ++i) to[i] = from[i] > 0 ? 1.f : from[i] < 0 ? 255.f : 0.f;
-    const Tensor q = clamp(prob, 1e-6, 1 - 1e-6);  // the network gives probabilities, risks take logits
-    return risk(log(q) - log(1.0 - q), codes, {});
-  };
+  return Loss(t);
+}
+
+LossBatch probability_batch(const Tensor& prob, const stardist::PatchBatch& batch) {
+  Tensor codes(batch.prob.shape());
+  const auto from = batch.prob.span<float>();
+  auto to = codes.mutable_span<float>();
+  for (size_t i = 0; i < to.size(); ++i) to[i] = from[i] > 0 ? 1.f : from[i] < 0 ? 255.f : 0.f;
+  const Tensor q = clamp(prob, 1e-6, 1 - 1e-6);  // the network gives probabilities, risks take logits
+  LossBatch out{log(q) - log(1.0 - q), codes};
+  out.centred = batch.centred;
+  out.input = batch.input;
+  return out;
 }
 
 StarDistTrainer::StarDistTrainer(const StarDistRun& run, models::StarDist3d& net, const StarDistData& data, const ModelFolder& folder,
                                  Session& session)
     : run_(run), net_(net), train_(make_generator(data.train, run)), valid_(make_generator(data.valid, run)),
       valid_patches_(run.config.train_n_val_patches.value_or(data.valid->size())), folder_(folder), session_(session),
-      normalization_(data.normalization), risk_(make_probability_loss(run)),
+      normalization_(data.normalization), risk_(make_probability_risk(run)),
       optimizer_(net.parameters(), {.lr = run.config.train_learning_rate, .eps = 1e-7, .epsilon_hat = true}), best_(infinity),
       plateau_best_(infinity), rate_(run.config.train_learning_rate) {}
 
@@ -115,17 +121,17 @@ std::string StarDistTrainer::identity() const {
                         train_.source().size(), ' ', run_.common.training.crop_size));
 }
 
-models::StarDistLoss StarDistTrainer::losses(const models::StarDistMaps& maps, const stardist::PatchBatch& batch,
-                                             std::vector<LossTerm>* terms) const {
+models::StarDistLoss StarDistTrainer::losses(const models::StarDistMaps& maps, const stardist::PatchBatch& batch, bool training,
+                                             LossOutcome* outcome) {
   const models::StarDistTargets targets(batch.prob, batch.dist);
   const models::StarDistLossOptions o = loss_options(run_.config);
   if (!risk_) return models::stardist_losses(maps, targets, o);
   models::StarDistLoss loss;
-  const LossOutcome outcome = risk_(maps.prob, batch.prob);
-  if (terms != nullptr) *terms = outcome.terms;
-  loss.prob = outcome.loss;
+  LossOutcome of_risk = (*risk_)(probability_batch(maps.prob, batch), training);
+  loss.prob = of_risk.loss;
   loss.dist = models::stardist_dist_loss(maps.dist, batch.dist, targets.weight(), o.background_reg, o.dist_loss);
   loss.total = loss.prob * o.prob_weight + loss.dist * o.dist_weight;
+  if (outcome != nullptr) *outcome = std::move(of_risk);
   return loss;
 }
 
@@ -140,6 +146,12 @@ void StarDistTrainer::resume() {
   best_epoch_ = int64_t(stored(m, "best_epoch", path));
   rate_ = stored(m, "plateau_rate", path);
   plateau_waited_ = int64_t(stored(m, "plateau_waited", path));
+  if (const auto state = m.find("loss_state"); risk_ && state != m.end()) {
+    std::istringstream in(state->second);
+    std::vector<double> numbers;
+    for (std::string word; in >> word;) numbers.push_back(parse_real(word).value_or(std::nan("")));
+    risk_->restore(numbers);
+  }
   if (m.contains("best")) best_ = stored(m, "best", path);
   if (m.contains("plateau_best")) plateau_best_ = stored(m, "plateau_best", path);
   net_.set_training_passes(uint64_t(step_));
@@ -173,20 +185,21 @@ void StarDistTrainer::run() {
 
 double StarDistTrainer::train_step(const stardist::PatchBatch& batch) {
   net_.train();
-  std::vector<LossTerm> terms;
-  const models::StarDistLoss loss = losses(net_(batch.input), batch, &terms);
+  LossOutcome outcome;
+  const models::StarDistLoss loss = losses(net_(batch.input), batch, true, &outcome);
   const double value = loss.total.item();
   check(std::isfinite(value), "the loss is ", value, " at step ", step_,
         ". The last good checkpoint is kept; try a smaller learning rate, and check the data with: voxgrad inspect");
   append_row(folder_.path() + "/train.csv", "step,loss,prob_loss,dist_loss",
              text(step_, ",", number_text(value), ",", number_text(loss.prob.item()), ",", number_text(loss.dist.item())));
-  if (!terms.empty()) {
+  if (!outcome.terms.empty()) {
     std::string header = "step", row = std::to_string(step_);
-    for (const LossTerm& t : terms) header += "," + t.name, row += "," + number_text(t.value);
+    for (const LossTerm& t : outcome.terms) header += "," + t.name, row += "," + number_text(t.value);
     append_row(folder_.path() + "/risk.csv", header, row);
   }
+  if (outcome.skipped) return value;
   backward(loss.total);
-  optimizer_.set_learning_rate(rate_);
+  optimizer_.set_learning_rate(rate_ * outcome.rate);
   optimizer_.step();
   return value;
 }
@@ -201,7 +214,7 @@ double StarDistTrainer::validate() {
   for (int64_t i = 0; i < batches; ++i) {
     const stardist::PatchBatch b = ahead.next();
     const models::StarDistMaps maps = net_(b.input);
-    const models::StarDistLoss loss = losses(maps, b, nullptr);
+    const models::StarDistLoss loss = losses(maps, b, false, nullptr);
     const models::StarDistMeasures m = models::stardist_measures(maps, {b.prob, b.dist});
     const std::array<double, 7> values{loss.total.item(), loss.prob.item(), loss.dist.item(), m.prob_kld,
                                        m.dist_relevant_mae, m.dist_relevant_mse, m.dist_iou};
@@ -248,6 +261,10 @@ Metadata StarDistTrainer::metadata() const {
              {"seed", std::to_string(run_.common.seed)}, {"best_epoch", std::to_string(best_epoch_)}, {"config_hash", identity()},
              {"normalization", normalization_}, {"plateau_rate", number_text(rate_)},
              {"plateau_waited", std::to_string(plateau_waited_)}};
+  if (risk_) {
+    std::string& state = m["loss_state"];
+    for (const double v : risk_->state()) state += (state.empty() ? "" : " ") + number_text(v);
+  }
   if (std::isfinite(best_)) m["best"] = number_text(best_);
   if (std::isfinite(plateau_best_)) m["plateau_best"] = number_text(plateau_best_);
   return m;

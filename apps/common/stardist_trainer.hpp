@@ -2,7 +2,7 @@
 #pragma once
 // StarDist's training loop: epochs of steps, validation on fixed patches, plateau schedule, best and latest weights, exact resume.
 
-#include <functional>
+#include <optional>
 
 #include "losses.hpp"
 #include "model_folder.hpp"
@@ -32,9 +32,8 @@ class StarDistTrainer {
   int64_t best_epoch() const { return best_epoch_; }
 
  private:
-  using ProbabilityLoss = std::function<LossOutcome(const Tensor& prob, const Tensor& target)>;
-
-  models::StarDistLoss losses(const models::StarDistMaps& maps, const stardist::PatchBatch& batch, std::vector<LossTerm>* terms) const;
+  /// outcome: of the risk; training: the batch joins its running means.
+  models::StarDistLoss losses(const models::StarDistMaps& maps, const stardist::PatchBatch& batch, bool training, LossOutcome* outcome);
   double train_step(const stardist::PatchBatch& batch);
   double validate();
   void finish_epoch(double loss);
@@ -50,14 +49,15 @@ class StarDistTrainer {
   ModelFolder folder_;
   Session& session_;
   std::string normalization_;
-  ProbabilityLoss risk_;  ///< empty: binary cross-entropy
+  std::optional<Loss> risk_;  ///< none: binary cross-entropy
   optim::Adam optimizer_;
   int64_t step_ = 0, best_epoch_ = -1, plateau_waited_ = 0;
   double best_, plateau_best_, rate_;
 };
 
-/// The loss of the object probability that a configuration asks for, for tests: a risk takes targets above 0 as labelled positives,
-/// 0 as unlabelled, below 0 as ignored. Empty for bce.
-std::function<LossOutcome(const Tensor& prob, const Tensor& target)> make_probability_loss(const StarDistRun& run);
+/// The risk of the object probability that a configuration asks for; none for bce.
+std::optional<Loss> make_probability_risk(const StarDistRun& run);
+/// What it takes: logits of the predicted probability; targets above 0 are labelled positives, 0 unlabelled, below 0 ignored.
+LossBatch probability_batch(const Tensor& prob, const stardist::PatchBatch& batch);
 
 }  // namespace voxgrad::app

@@ -57,9 +57,16 @@ std::vector<double> column(const std::string& file, const std::string& name) {
 }  // namespace
 
 TEST_CASE("stardist trainer: stopped after every step and resumed, a run ends with the same bytes as one that was not") {
+  const bool with_risk = GENERATE(false, true);
+  INFO((with_risk ? "a risk with running means" : "cross-entropy"));
   StarDistRun run = tiny_stardist_run(2, 2);
   run.config.network.unet_dropout = 0.1;
   run.config.train_reduce_lr->patience = 1;
+  if (with_risk) {
+    run.loss = "nnpu";
+    run.common.training.pu.prior = 0.3;
+    run.common.training.pu.running_means = 0.2;
+  }
   Scratch whole, parts;
   Job(run, whole.folder()).trainer.run();
   for (int64_t step = 0; step < 4; ++step) {
@@ -159,18 +166,19 @@ TEST_CASE("stardist: augmentation turns patches as it says") {
 
 TEST_CASE("stardist: a risk takes objects as labelled positives, and its gradient reaches the probability") {
   StarDistRun run = tiny_stardist_run(1, 1);
-  CHECK_FALSE(make_probability_loss(run));
+  CHECK_FALSE(make_probability_risk(run));
   run.loss = "nnpu";
   run.common.training.pu.prior_auto = true;
-  CHECK(message_of<UsageError>([&] { make_probability_loss(run); }) ==
+  CHECK(message_of<UsageError>([&] { make_probability_risk(run); }) ==
         "training_config.pu.prior is auto, which only type unet3d has; give the share as a number.");
   run.common.training.pu.prior_auto = false;
   run.common.training.pu.prior = 0.3;
-  const auto risk = make_probability_loss(run);
+  auto risk = make_probability_risk(run);
+  REQUIRE(risk);
   Tensor prob = Tensor::from(std::vector<float>{0.9f, 0.2f, 0.6f, 0.4f}, {1, 1, 1, 4, 1});
   prob.set_requires_grad();
   const Tensor target = Tensor::from(std::vector<float>{0.7f, 0, -1, 0}, {1, 1, 1, 4, 1});
-  const LossOutcome outcome = risk(prob, target);
+  const LossOutcome outcome = (*risk)(probability_batch(prob, {target, target, target, {false}}), true);
   backward(outcome.loss);
   REQUIRE(prob.grad().defined());
   const auto g = prob.grad().span<float>();
@@ -221,4 +229,5 @@ TEST_CASE("stardist data: crops of the published layout keep the numbers of thei
   const auto e = d.train->example(0);
   CHECK(e->image.extent == data::Extent3{16, 16, 16});
   CHECK_FALSE(data::object_ids(e->labels).empty());
+  CHECK(e->centred);
 }

@@ -20,6 +20,7 @@ namespace voxgrad::stardist {
 struct Example {
   data::Volume<float> image;
   data::Volume<int32_t> labels;
+  bool centred = false;  ///< cut around an object, and so no fair sample of what it was cut from
   int64_t bytes() const { return int64_t(image.voxels.size() * sizeof(float) + labels.voxels.size() * sizeof(int32_t)); }
 };
 
@@ -54,9 +55,10 @@ struct GeneratorOptions {
   uint64_t seed = 42;
 };
 
-/// input [N,D,H,W,1], prob [N,D',H',W',1] and dist [N,D',H',W',rays] on the grid.
+/// input [N,D,H,W,1], prob [N,D',H',W',1] and dist [N,D',H',W',rays] on the grid; centred: of each patch's volume.
 struct PatchBatch {
   Tensor input, prob, dist;
+  std::vector<bool> centred = {};
   int64_t count() const { return input.shape()[0]; }
 };
 
@@ -100,6 +102,7 @@ class Generator {
     std::vector<float> masked(size_t(points * (rays_.size() + 1)));
     for (int64_t i = 0; i < n; ++i) {
       const auto example = source_->example(volumes[size_t(i)]);
+      b.centred.push_back(example->centred);
       Random random(options_.seed, uint64_t(first + i) << 8 | stream);
       const Extent3 start = sampler(volumes[size_t(i)], *example)->draw(random, options_.foreground_only);
       const PatchChange change = draw_change(random, augmentation, p);
