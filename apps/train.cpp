@@ -65,7 +65,7 @@ Config gather_config(const Arguments& a, Session& session, const std::string& re
 
 /// Removes what a former run left: files of ours only, so that nobody's other data can be lost.
 void clear_model(const std::string& folder) {
-  for (const char* file : {"config.yaml", "weights.safetensors", "checkpoint.safetensors", "thresholds.json", "train.csv",
+  for (const char* file : {"config.yaml", "config.json", "weights_best.h5", "weights.safetensors", "checkpoint.safetensors", "thresholds.json", "train.csv",
                            "valid.csv", "risk.csv", "prior.csv", "train.log", "optimized-threshold-segmentation", "optimized-threshold-detection"})
     std::remove((folder + "/" + file).c_str());
 }
@@ -83,7 +83,7 @@ int run_train(const Arguments& a, Session& session) {
   std::string named = a.maybe("--out").value_or("");
   const Config first = gather_config(a, session, "");
   if (answer_config_questions(a, first, session)) return 0;
-  if (first.text("type") == "stardist3d" || is_stardist_folder(named))
+  if (first.text("type") == "stardist3d" || (is_stardist_folder(named) && !first.given("type")))
     return train_stardist(a, session, first, [&](const std::string& folder) { return gather_config(a, session, folder); });
   for (const char* option : {"--epochs", "--steps-per-epoch"})
     check<UsageError>(!a.given(option), option, " goes with --type stardist3d.");

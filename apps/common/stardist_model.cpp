@@ -15,7 +15,7 @@ bool exists(const std::string& path) {
 
 }  // namespace
 
-bool is_stardist_folder(const std::string& path) { return exists(path + "/config.json"); }
+bool is_stardist_folder(const std::string& path) { return !path.empty() && exists(path + "/config.json"); }
 
 StarDistModel open_stardist_model(const std::string& path, bool latest) {
   StarDistModel model;

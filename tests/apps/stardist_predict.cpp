@@ -273,6 +273,11 @@ TEST_CASE("stardist commands: the published configuration runs unchanged on the 
   CHECK(ran.out.find(dir.file("models") + "/test_45") != std::string::npos);
   words[3] = "--print-config";
   const std::string shown = test::run_command(make_train(), words).out;
+  for (const char* name : {"stardist3d_complete_1-4.yml", "stardist3d_volumes.yaml"}) {
+    Config c;
+    c.read_file(std::string(VOXGRAD_SOURCE_DIR) + "/configs/" + name);
+    CHECK(stardist_run(c).config.network.n_rays == 96);
+  }
   for (const char* line : {"type: stardist3d", "n_rays: 96", "grid: [1, 2, 2]", "anisotropy: [1.7, 1.08, 1.0]", "train_batch_size: 64", "train_epochs: 400", "seed: 45"}) {
     INFO(line);
     CHECK(shown.find(line) != std::string::npos);
