@@ -216,7 +216,7 @@ StarDistData open_tiff(const std::string& path, const StarDistRun& run, int64_t 
   };
   StarDistData data;
   data.normalization = run.normalization == "auto" ? "percentile" : run.normalization;
-  check<UsageError>(data.normalization != "study", path, ": is a folder of volumes; normalization 'study' is for the study's movies (use percentile or none).");
+  check<UsageError>(data.normalization != "study", path, ": is a folder of volumes; normalization 'study' is that of the study's movies (use percentile or none, or an HDF5 file).");
   std::string train = images_of(path + "/train"), valid;
   for (const char* name : {"/valid", "/val", "/test"})
     if (valid.empty()) valid = images_of(path + name);
@@ -240,6 +240,8 @@ StarDistData open_tiff(const std::string& path, const StarDistRun& run, int64_t 
 
 StarDistData open_hdf5(const std::string& path, const StarDistRun& run, int64_t cache_bytes) {
   const TrainingConfig& t = run.common.training;
+  check<UsageError>(run.normalization != "percentile", path, ": holds movies that are preprocessed as in the study, so normalization 'percentile' ",
+                    "would not be that of the training data. Use study, or a folder of raw volumes.");
   using Sources = std::vector<std::shared_ptr<const stardist::ExampleSource>>;
   const auto fold = [&](const std::string& name) { return std::make_shared<const data::Hdf5Fold>(path, name); };
   const auto movies_of = [](const data::Hdf5Fold& f) {

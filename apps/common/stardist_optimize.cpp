@@ -100,7 +100,7 @@ int optimize_stardist(const Arguments& a, Session& session) {
   Config config;
   if (std::filesystem::exists(folder.config_file())) config = folder.config();
   config.set("type", "stardist3d", "the model folder");
-  config.set("stardist_config.normalization", model.normalization == "study" ? "auto" : model.normalization, "the model folder");
+  config.set("stardist_config.normalization", model.normalization, "the model folder");
   if (a.given("--valid-fold")) {
     std::string yaml = "[";
     for (const std::string& n : a.list("--valid-fold")) yaml += (yaml.size() > 1 ? ", " : "") + json_quote(n);

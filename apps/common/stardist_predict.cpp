@@ -275,7 +275,7 @@ std::vector<Option> stardist_predict_options() {
 }
 
 int predict_stardist(const Arguments& a, Session& session) {
-  for (const char* option : {"--threshold", "--mode", "--batch-norm", "--batch-size"})
+  for (const char* option : {"--threshold", "--objective", "--mode", "--batch-norm", "--batch-size", "--no-probability", "--no-labels"})
     check<UsageError>(!a.given(option), option, " goes with U-Net models; for StarDist see --prob-threshold, --nms-threshold and --n-tiles.");
   StarDistModel model = open_stardist_model(a.get("--model"), a.flag("--latest"));
   const std::string name = std::filesystem::path(model.path).filename().string();

@@ -230,4 +230,10 @@ TEST_CASE("stardist data: crops of the published layout keep the numbers of thei
   CHECK(e->image.extent == data::Extent3{16, 16, 16});
   CHECK_FALSE(data::object_ids(e->labels).empty());
   CHECK(e->centred);
+  run.normalization = "percentile";
+  CHECK(message_of<UsageError>([&] { open_stardist_data(dir.file("d.h5"), run, 1 << 28); }).find("normalization 'percentile' would not be that of the training data") !=
+        std::string::npos);
+  write_tiny_volumes(dir.file("v"), 2);
+  run.normalization = "study";
+  CHECK(message_of<UsageError>([&] { open_stardist_data(dir.file("v"), run, 1 << 28); }).find("is a folder of volumes") != std::string::npos);
 }
