@@ -2,7 +2,6 @@
 #include "auto_prior.hpp"
 
 #include <algorithm>
-#include <cmath>
 #include <numeric>
 
 #include "voxgrad/autograd/record.hpp"

@@ -3,13 +3,13 @@
 
 #include <cmath>
 #include <cstdio>
-#include <fstream>
 #include <limits>
 #include <sstream>
 
 #include <fmt/format.h>
 
 #include "files.hpp"
+#include "history.hpp"
 #include "voxgrad/autograd/backward.hpp"
 #include "voxgrad/optim/adam.hpp"
 #include "voxgrad/optim/schedule.hpp"
@@ -136,7 +136,7 @@ void Trainer::run() {
   };
   while (step_ < total) {
     loss = train_step();
-    append("/train.csv", "step,loss", text(step_, ",", number_text(loss)));
+    append_row(folder_.path() + "/train.csv", "step,loss", text(step_, ",", number_text(loss)));
     ++step_;
     if (step_ % config_.training.valid_interval == 0 || step_ == total) {
       const Validation v = validate();
@@ -198,9 +198,9 @@ void Trainer::update_prior() {
   const double before = loss_.prior();
   const PriorUpdate u = auto_prior_->estimate(net_, step_, before);
   loss_.set_prior(u.prior, auto_prior_->labelled());
-  append("/prior.csv", "step,estimate,low,high,labelled,prior,used",
-         text(step_ - 1, ",", number_text(u.estimate), ",", number_text(u.low), ",", number_text(u.high), ",", number_text(u.labelled), ",",
-              number_text(u.prior), ",", int(u.used)));
+  append_row(folder_.path() + "/prior.csv", "step,estimate,low,high,labelled,prior,used",
+             text(step_ - 1, ",", number_text(u.estimate), ",", number_text(u.low), ",", number_text(u.high), ",", number_text(u.labelled), ",",
+                  number_text(u.prior), ",", int(u.used)));
   session_.note(fmt::format("step {}: prior {:.4g} (was {:.4g}); estimate {:.4g}, interval {:.4g} to {:.4g}{}", step_, u.prior, before, u.estimate,
                             u.low, u.high, u.used ? "" : "; not used, the network says the same everywhere"));
   session_.emit("prior", {{"step", step_}, {"estimate", u.estimate}, {"low", u.low}, {"high", u.high}, {"prior", u.prior}});
@@ -219,7 +219,7 @@ void Trainer::keep_terms(const std::vector<LossTerm>& terms) {
     header += "," + t.name;
     row += "," + number_text(t.value);
   }
-  append("/risk.csv", header, row);
+  append_row(folder_.path() + "/risk.csv", header, row);
 }
 
 Validation Trainer::validate() {
@@ -246,9 +246,9 @@ Validation Trainer::validate() {
 }
 
 void Trainer::finish_validation(const Validation& v) {
-  append("/valid.csv", "step,loss,min-loss,max-loss,std-loss",
-         text(step_ - 1, ",", number_text(v.mean), ",", number_text(v.lowest), ",", number_text(v.highest), ",",
-              number_text(v.deviation)));
+  append_row(folder_.path() + "/valid.csv", "step,loss,min-loss,max-loss,std-loss",
+             text(step_ - 1, ",", number_text(v.mean), ",", number_text(v.lowest), ",", number_text(v.highest), ",",
+                  number_text(v.deviation)));
   check(std::isfinite(v.mean), "the validation loss is ", v.mean, " at step ", step_ - 1, ". The last good checkpoint is kept.");
   if (config_.training.schedule.name == "plateau") {
     const ScheduleConfig& s = config_.training.schedule;
@@ -303,32 +303,6 @@ Metadata Trainer::metadata() const {
   if (std::isfinite(best_)) m["best"] = number_text(best_);
   if (std::isfinite(plateau_best_)) m["plateau_best"] = number_text(plateau_best_);
   return m;
-}
-
-void Trainer::append(const std::string& file, const std::string& header, const std::string& row) {
-  const std::string path = folder_.path() + file;
-  std::FILE* out = std::fopen(path.c_str(), "a");
-  check<FileError>(out != nullptr, path, ": cannot be written.");
-  std::fseek(out, 0, SEEK_END);
-  bool ok = std::ftell(out) != 0 || std::fprintf(out, "%s\n", header.c_str()) > 0;
-  ok = std::fprintf(out, "%s\n", row.c_str()) > 0 && ok;
-  ok = std::fclose(out) == 0 && ok;
-  check<FileError>(ok, path, ": a row could not be written (disk full or quota?).");
-}
-
-void Trainer::keep_rows_before(const std::string& path, int64_t step) {
-  std::ifstream in(path);
-  if (!in) return;
-  std::string kept, line;
-  std::getline(in, line);
-  kept = line + "\n";
-  while (std::getline(in, line)) {
-    const size_t comma = line.find(',');
-    if (comma == std::string::npos) continue;  // what a power failure left of a row: "1" of "12,0.5"
-    const auto at = parse_integer(line.substr(0, comma));
-    if (at && *at < step) kept += line + "\n";
-  }
-  write_file(path, kept);
 }
 
 }  // namespace voxgrad::app

@@ -50,8 +50,6 @@ class Trainer {
   data::LoaderOptions loader_options(bool training) const;
   Metadata metadata() const;
   void apply_schedule();
-  void append(const std::string& file, const std::string& header, const std::string& row);
-  void keep_rows_before(const std::string& file, int64_t step);
 
   TrainConfig config_;
   models::UNet3d& net_;

@@ -5,7 +5,6 @@
 // for any number of threads.
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <cstdint>
 #include <memory>

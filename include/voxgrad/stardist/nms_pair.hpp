@@ -3,7 +3,6 @@
 // Whether a polyhedron overlaps a better one too much: five tests from cheap to exact, with the decisions of the
 // Python package (stardist 0.9). docs/stardist.md explains them.
 
-#include <array>
 #include <cmath>
 #include <cstdint>
 #include <mutex>

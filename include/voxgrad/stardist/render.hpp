@@ -3,7 +3,6 @@
 // Polyhedra drawn into a label image: the best score first, and what is drawn stays.
 
 #include <algorithm>
-#include <cmath>
 #include <cstdint>
 #include <limits>
 #include <numeric>

@@ -3,7 +3,6 @@
 // Convex hull of points on the unit sphere, which is their Delaunay triangulation there.
 
 #include <array>
-#include <cmath>
 #include <cstdint>
 #include <set>
 #include <utility>
