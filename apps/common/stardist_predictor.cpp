@@ -68,7 +68,7 @@ class Planes {
 class Collector {
  public:
   Collector(const StarDistPlan& plan, const StarDistSearch& search, const models::StarDist3dOptions& net)
-      : plan_(plan), search_(search), grid_(net.grid), rays_(net.n_rays) {
+      : search_(search), grid_(net.grid), rays_(net.n_rays) {
     for (size_t a = 0; a < 3; ++a) {
       const int64_t inside = (plan.extent[a] + grid_[a] - 1) / grid_[a], padded = plan.padded[a] / grid_[a];
       first_[a] = search.border;
@@ -145,7 +145,6 @@ class Collector {
     return true;
   }
 
-  const StarDistPlan& plan_;
   const StarDistSearch& search_;
   std::array<int64_t, 3> grid_, first_{}, last_{}, points_{};
   int64_t rays_;
