@@ -31,7 +31,8 @@ def conditions_of(rows):
 
 def draw(axis, rows, condition, key, name):
     """A bar per scheme: the mean over seeds, and each seed as a point; all labels as the line to reach."""
-    for at, scheme in enumerate(s for s in ORDER if not s.startswith("all")):
+    names = [s for s in ORDER if not s.startswith("all") and any(r["scheme"] == s for r in rows)]
+    for at, scheme in enumerate(names):
         values = [float(r[key]) for r in rows if r["condition"] == condition and r["scheme"] == scheme]
         if not values:
             continue
@@ -40,7 +41,7 @@ def draw(axis, rows, condition, key, name):
     full = [float(r[key]) for r in rows if r["condition"] == "complete"]
     if full:
         axis.axhline(statistics.mean(full), color=COLOURS["all"], linewidth=1, linestyle="--")
-    names = [s for s in ORDER if not s.startswith("all")]
+        axis.text(len(names) - 0.5, statistics.mean(full) + 0.01, "all marked", fontsize=6, ha="right", va="bottom")
     axis.set_xticks(range(len(names)), [n.replace("imbalanced_", "imb. ") for n in names], rotation=60, ha="right", fontsize=7)
     axis.set_ylim(0, 1)
     axis.set_xlim(-0.6, len(names) - 0.4)

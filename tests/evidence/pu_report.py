@@ -30,13 +30,12 @@ def groups(rows):
     return out
 
 
-def spread(values, form="%.3f"):
-    """Mean and standard deviation over seeds; the number alone for one seed."""
+def spread(values, form="%.2f"):
+    """Mean and standard deviation over seeds; one or two values as they are."""
     values = [v for v in values if v is not None]
-    if not values:
-        return "-"
-    text = form % statistics.mean(values)
-    return text + (" ± " + form % statistics.stdev(values) if len(values) > 1 else "")
+    if len(values) < 3:
+        return ", ".join(form % v for v in values) or "-"
+    return form % statistics.mean(values) + " ± " + form % statistics.stdev(values)
 
 
 def prior_ratio(row):
@@ -51,7 +50,7 @@ def markdown(rows):
         cells = ["%s (%.0f %%)" % (condition.split("-")[0], 100 * kept), scheme, str(len(of))]
         for key in ("f1", "precision", "recall", "known_f1", "dice", "known_dice"):
             cells.append(spread([r[key] for r in of]))
-        cells.append(spread([prior_ratio(r) for r in of], "%.2f"))
+        cells.append(spread([prior_ratio(r) for r in of]))
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 
@@ -67,7 +66,7 @@ def write_tables(out):
     if not rows:
         raise SystemExit(out + ": no finished run in runs/")
     for name, write in (("results.csv", write_csv), ("results.md", lambda file, all_rows: file.write(markdown(all_rows)))):
-        part = os.path.join(out, "%s.%d" % (name, os.getpid()))  # tasks of an array may finish at the same time
+        part = os.path.join(out, "%s.%s.%d" % (name, os.uname().nodename, os.getpid()))  # tasks of an array may finish at the same time
         with open(part, "w", newline="") as file:
             write(file, rows)
         os.replace(part, os.path.join(out, name))

@@ -72,7 +72,7 @@ class Study:
         path = os.path.join(self.out, "data", str(seed), name)
         with self.making:
             if not os.path.exists(path):
-                unfinished = "%s.%d" % (path, os.getpid())
+                unfinished = "%s.%s.%d" % (path, os.uname().nodename, os.getpid())
                 subprocess.run(["rm", "-rf", unfinished], check=True)
                 os.makedirs(unfinished)
                 made = make(unfinished)

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The share of positive voxels that simulated movies really hold: in whole movies, and in what training sees of their random crops."""
 import csv
-import glob
 import os
 import re
 import struct
@@ -65,7 +64,3 @@ def crop_share(folder, samples, crop, patch):
                 if all(0 <= i < crop for i in inside):
                     total += weights[inside[0]] * weights[inside[1]] * weights[inside[2]]
     return total / (len(samples) * patch ** 3)
-
-
-def movies_in(folder):
-    return sorted(int(os.path.basename(path).split("-")[0]) for path in glob.glob(os.path.join(folder, "*_labels.tif")))
