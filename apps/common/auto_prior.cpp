@@ -138,13 +138,15 @@ PriorUpdate AutoPrior::estimate(models::UNet3d& net, int64_t step, double in_use
   net.eval();
   PriorUpdate u;
   u.prior = in_use;
-  u.high = 0;
+  u.low = u.high = u.estimate = 0;
   bool told = true;
   for (const auto& [centred, weight] : {std::pair{true, centred_share_}, {false, 1 - centred_share_}}) {
     if (weight == 0) continue;
     const Scores s = collect(&net, uint64_t(step) * 4 + (centred ? 2 : 0), centred);
-    check<FileError>(s.events > 1 && s.everything > s.labelled, "training_config.pu.prior is auto, but at step ", step, " the held-out crops hold ",
-                     s.events > 1 ? "no unlabelled voxel." : "fewer than two labelled events.", " Raise training_config.pu.prior_crops.");
+    if (s.events < 2 || s.everything <= s.labelled) {  // of rare events, few crops hold any: this draw says nothing
+      u.few = true;
+      return u;
+    }
     told = told && s.all.deviation() > 1e-3;
     const pu::PriorEstimate e = share(s);
     u.estimate += weight * e.prior;

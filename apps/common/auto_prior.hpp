@@ -23,7 +23,8 @@ struct PriorUpdate {
   double estimate = 0, low = 0, high = 1;  ///< best bin, and its interval
   double labelled = 0;                     ///< share of the crops' voxels that is labelled
   double prior = 0;                        ///< in use from now on
-  bool used = false;                       ///< false: the network told labelled voxels from nothing, the prior stays
+  bool used = false;                       ///< false: `few`, or the network says the same everywhere; the prior stays
+  bool few = false;                        ///< fewer than two of the drawn crops hold a labelled voxel, or all voxels are labelled
   bool far = false;                        ///< the estimate was less than half or more than twice of the prior in use
 };
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "rays_json.hpp"
 
+#include <cmath>
 #include <cstdint>
 #include <initializer_list>
 #include <limits>
@@ -84,7 +85,8 @@ RaysFrom given(const Arguments& a) {
   for (const json& f : a.list("faces0")) {
     Triangle t{};
     const Vec3d corners = a.triple(f, "faces0");
-    for (size_t i = 0; i < 3; ++i) t[i] = corners[i] >= 0 && corners[i] < double(max_rays) ? int32_t(corners[i]) : -1;
+    for (size_t i = 0; i < 3; ++i)  // -1: no number of a ray, which make_rays() refuses
+      t[i] = corners[i] >= 0 && corners[i] < double(max_rays) && corners[i] == std::floor(corners[i]) ? int32_t(corners[i]) : -1;
     k.faces0.push_back(t);
   }
   return k;

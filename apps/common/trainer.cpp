@@ -198,6 +198,11 @@ void Trainer::update_prior() {
   const double before = loss_.prior();
   const PriorUpdate u = auto_prior_->estimate(net_, step_, before);
   loss_.set_prior(u.prior, auto_prior_->labelled());
+  if (u.few) {
+    session_.warn(text("step ", step_, ": no estimate of the prior, fewer than two of the held-out crops hold a labelled voxel; ",
+                       number_text(before), " stays. Raise training_config.pu.prior_crops."));
+    return;
+  }
   append_row(folder_.path() + "/prior.csv", "step,estimate,low,high,labelled,prior,used",
              text(step_ - 1, ",", number_text(u.estimate), ",", number_text(u.low), ",", number_text(u.high), ",", number_text(u.labelled), ",",
                   number_text(u.prior), ",", int(u.used)));

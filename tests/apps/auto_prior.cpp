@@ -175,3 +175,16 @@ TEST_CASE("auto prior: random crops of whole validation movies stand for everyth
   plain.training.pu.prior_auto = false;
   CHECK_FALSE(bool(open_training_data(dir.file("d.h5"), plain, 1 << 20).held_out));
 }
+
+TEST_CASE("auto prior: a draw with too few labelled crops leaves the prior as it is") {
+  TrainConfig c = auto_config(1);
+  c.training.pu.estimate.crops = 1;
+  const auto train = std::make_shared<Crops>(tiny_crops(40, 1), false);
+  AutoPrior rare(c, train, std::make_shared<Crops>(tiny_crops(40, 2), false), {});
+  const auto net = make_network(c.model, 5);
+  const PriorUpdate u = rare.estimate(*net, 30, 0.02);  // one crop is drawn
+  CHECK(u.few);
+  CHECK_FALSE(u.used);
+  CHECK(u.prior == 0.02);
+  CHECK(rare.used() == 0);
+}

@@ -61,4 +61,6 @@ TEST_CASE("rays json: names are looked up, never run, and every wrong key is nam
         "config.json: rays_json: Rays_Explicit: 'faces0' is missing or no list");
   CHECK(refusal(R"({"name": "Rays_Explicit", "kwargs": {"vertices0": [[0,0,1],[0,1,0],[1,0,0],[-1,-1,-1]],
         "faces0": [[0,1,2],[0,1,3],[0,2,3],[1,2,7]]}})") == "config.json: rays_json: rays: a face names vertex 7 (there are 4, counted from 0)");
+  CHECK(refusal(R"({"name": "Rays_Explicit", "kwargs": {"vertices0": [[0,0,1],[0,1,0],[1,0,0],[-1,-1,-1]],
+        "faces0": [[0,1,2],[0,1,3],[0,2,3],[1,2,3.5]]}})") == "config.json: rays_json: rays: a face names vertex -1 (there are 4, counted from 0)");
 }

@@ -179,6 +179,7 @@ TEST_CASE("label extents: medians of bounding boxes, of one volume and of severa
   const auto one = data::median_extents<int32_t>({labels}), three = data::median_extents<int32_t>({labels, part({5, 14, 15}), part({9, 7, 15})});
   for (size_t a = 0; a < 3; ++a) CHECK((one[a] == expected[a] && three[a] == expected[3 + a]));
   CHECK(data::median_extents<uint8_t>({Volume<uint8_t>({2, 2, 2})}) == std::array<double, 3>{0, 0, 0});
+  CHECK(data::median_extents<int32_t>({Volume<int32_t>({2, 2, 2}), labels, Volume<int32_t>({2, 2, 2})}) == one);  // empty ones say nothing
 }
 
 TEST_CASE("percentiles: between neighbours as NumPy does, and intensities scaled by them") {

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <map>
+#include <utility>
 #include <vector>
 
 #include "voxgrad/stardist/distances.hpp"
@@ -38,6 +39,7 @@ data::Volume<int32_t> relabel_image(const LabelView<T>& labels, const Rays& rays
     walk.row(z, y, row.data(), rays.size());
     for (int64_t r = 0; r < rays.size(); ++r) dist.push_back(std::max(1e-3f, row[size_t(x * rays.size() + r)]));
     points.insert(points.end(), {float(z), float(y), float(x)});
+    check<UsageError>(std::in_range<int32_t>(id), "relabel_image: label ", id, " exceeds 32 bits with a sign");
     ids.push_back(int32_t(id));
   }
   RenderOptions options;
