@@ -96,6 +96,7 @@ class Suppression {
 
  private:
   enum State : uint8_t { alive, done, dropped };
+  static constexpr int64_t batch_masks = int64_t(1) << 28;  // bytes
   struct Pair {
     int32_t subject, other;  // index into subjects_, rank
     Verdict verdict;
@@ -166,10 +167,13 @@ class Suppression {
   std::vector<int32_t> independent(int32_t next) const {
     const size_t most = threads() == 1 ? 1 : size_t(threads()) * 8;
     std::vector<int32_t> batch;
+    int64_t voxels = 0;  // each may keep its inside as a mask until the batch is done
     for (int32_t i = next; i < size() - 1 && batch.size() < most; ++i) {
       if (state_[size_t(i)] != alive) continue;
       for (const int32_t b : batch)
         if (!apart(b, i)) return batch;
+      voxels += std::min(summary_[size_t(i)].box.voxels(), PairTest::largest_mask);
+      if (voxels > batch_masks && !batch.empty()) return batch;
       batch.push_back(i);
     }
     return batch;

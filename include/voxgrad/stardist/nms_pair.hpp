@@ -47,6 +47,8 @@ struct PairScratch {
 /// The tests for one call of the suppression: threshold t and stretch are fixed.
 class PairTest {
  public:
+  static constexpr int64_t largest_mask = int64_t(1) << 24;  ///< voxels of a box whose inside is kept for all pairs
+
   PairTest(const Rays& rays, float threshold, const Vec3f& scale, bool use_bbox, bool corrected)
       : rays_(rays), t_(threshold), scale_(scale), use_bbox_(use_bbox), corrected_(corrected), coarse_(scale), fine_(scale) {}
 
@@ -117,8 +119,6 @@ class PairTest {
     const float stopped = float(count) > limit ? std::floor(limit) + 1 : float(count);
     return float(double(stopped) / m) > t_;
   }
-
-  static constexpr int64_t largest_mask = int64_t(1) << 24;
 
   const Rays& rays_;
   float t_;
