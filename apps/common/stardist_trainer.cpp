@@ -81,9 +81,26 @@ double stored(const Metadata& m, const std::string& key, const std::string& path
   return *value;
 }
 
+/// What reads more of a voxel than whether an object covers it is the U-Net's.
+void check_risk(const StarDistRun& run) {
+  const PuConfig& c = run.common.training.pu;
+  const char* option = c.labels != "instances" ? "labels"
+                       : c.ignore_border > 0   ? "ignore_border"
+                       : c.balance_events      ? "balance_events"
+                       : c.movie_priors        ? "movie_priors"
+                                               : nullptr;
+  check<UsageError>(!option, "training_config.pu.", option ? option : "", " is set, which only type unet3d has: StarDist knows of a voxel whether "
+                    "an object covers it, and nothing else. Leave it out.");
+  const pu::RiskNeeds needs = loss_needs(run.loss);
+  const char* of_voxels = needs.negatives ? "known negatives" : needs.propensity ? "propensities" : needs.first_stage ? "a first network" : nullptr;
+  check<UsageError>(!of_voxels, "loss ", run.loss, " needs ", of_voxels ? of_voxels : "", ", which only type unet3d has. Choose another risk, "
+                    "such as nnpu.");
+}
+
 }  // namespace
 
 std::optional<Loss> make_probability_risk(const StarDistRun& run) {
+  check_risk(run);
   if (run.loss == "bce") return {};
   TrainingConfig t = run.common.training;
   t.loss = run.loss;

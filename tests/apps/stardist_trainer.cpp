@@ -193,6 +193,28 @@ TEST_CASE("stardist: a risk takes objects as labelled positives, and its gradien
   CHECK(std::filesystem::exists(dir.file("risk.csv")));
 }
 
+TEST_CASE("stardist: options and risks that need more than objects are refused by name") {
+  for (const char* assignment : {"labels=codes", "ignore_border=1", "balance_events=true", "movie_priors=true"})
+    for (const char* loss : {"nnpu", "bce"}) {
+      StarDistRun run = tiny_stardist_run(1, 1);
+      Config c;
+      for (const std::string& a : {text("training_config.pu.", assignment), std::string("training_config.pu.prior=0.3"), text("training_config.loss=", loss)})
+        c.assign(a);
+      run.common = train_config(c);
+      run.loss = loss;
+      const std::string name(assignment, std::string(assignment).find('='));
+      INFO(assignment << " " << loss);
+      CHECK(message_of<UsageError>([&] { make_probability_risk(run); }).find("training_config.pu." + name + " is set, which only type unet3d has") == 0);
+    }
+  for (const auto& [loss, what] : {std::pair("pn", "known negatives"), {"pnu", "known negatives"}, {"pubn", "known negatives"},
+                                   {"propensity", "propensities"}}) {
+    StarDistRun run = tiny_stardist_run(1, 1);
+    run.loss = loss;
+    run.common.training.pu.prior = 0.3;
+    CHECK(message_of<UsageError>([&] { make_probability_risk(run); }).find(text("loss ", loss, " needs ", what)) == 0);
+  }
+}
+
 TEST_CASE("stardist data: folders of volumes keep instances, binary masks fall into components") {
   Scratch dir;
   write_tiny_volumes(dir.file("ids"), 4);
