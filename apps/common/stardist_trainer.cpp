@@ -108,13 +108,12 @@ std::optional<Loss> make_probability_risk(const StarDistRun& run) {
   return Loss(t);
 }
 
-LossBatch probability_batch(const Tensor& prob, const stardist::PatchBatch& batch) {
+LossBatch probability_batch(const Tensor& logits, const stardist::PatchBatch& batch) {
   Tensor codes(batch.prob.shape());
   const auto from = batch.prob.span<float>();
   auto to = codes.mutable_span<float>();
   for (size_t i = 0; i < to.size(); ++i) to[i] = from[i] > 0 ? 1.f : from[i] < 0 ? 255.f : 0.f;
-  const Tensor q = clamp(prob, 1e-6, 1 - 1e-6);  // the network gives probabilities, risks take logits
-  LossBatch out{log(q) - log(1.0 - q), codes};
+  LossBatch out{logits, codes};
   out.centred = batch.centred;
   out.input = batch.input;
   return out;
@@ -144,7 +143,7 @@ models::StarDistLoss StarDistTrainer::losses(const models::StarDistMaps& maps, c
   const models::StarDistLossOptions o = loss_options(run_.config);
   if (!risk_) return models::stardist_losses(maps, targets, o);
   models::StarDistLoss loss;
-  LossOutcome of_risk = (*risk_)(probability_batch(maps.prob, batch), training);
+  LossOutcome of_risk = (*risk_)(probability_batch(maps.logit, batch), training);
   loss.prob = of_risk.loss;
   loss.dist = models::stardist_dist_loss(maps.dist, batch.dist, targets.weight(), o.background_reg, o.dist_loss);
   loss.total = loss.prob * o.prob_weight + loss.dist * o.dist_weight;

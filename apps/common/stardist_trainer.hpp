@@ -58,7 +58,7 @@ class StarDistTrainer {
 /// The risk of the object probability that a configuration asks for; none for bce. Errors: UsageError for risks and options that need
 /// more than objects (codes, borders, event weights, priors of movies, known negatives, propensities), and those of Loss.
 std::optional<Loss> make_probability_risk(const StarDistRun& run);
-/// What it takes: logits of the predicted probability; targets above 0 are labelled positives, 0 unlabelled, below 0 ignored.
-LossBatch probability_batch(const Tensor& prob, const stardist::PatchBatch& batch);
+/// What it takes: the network's logits; targets above 0 are labelled positives, 0 unlabelled, below 0 ignored.
+LossBatch probability_batch(const Tensor& logits, const stardist::PatchBatch& batch);
 
 }  // namespace voxgrad::app

@@ -164,7 +164,7 @@ TEST_CASE("stardist: augmentation turns patches as it says") {
   for (const int n : flipped) CHECK(std::abs(n - 1000) < 120);
 }
 
-TEST_CASE("stardist: a risk takes objects as labelled positives, and its gradient reaches the probability") {
+TEST_CASE("stardist: a risk takes objects as labelled positives, and its gradient reaches the logits") {
   StarDistRun run = tiny_stardist_run(1, 1);
   CHECK_FALSE(make_probability_risk(run));
   run.loss = "nnpu";
@@ -175,13 +175,13 @@ TEST_CASE("stardist: a risk takes objects as labelled positives, and its gradien
   run.common.training.pu.prior = 0.3;
   auto risk = make_probability_risk(run);
   REQUIRE(risk);
-  Tensor prob = Tensor::from(std::vector<float>{0.9f, 0.2f, 0.6f, 0.4f}, {1, 1, 1, 4, 1});
-  prob.set_requires_grad();
+  Tensor logits = Tensor::from(std::vector<float>{2.2f, -1.4f, 0.4f, -0.4f}, {1, 1, 1, 4, 1});
+  logits.set_requires_grad();
   const Tensor target = Tensor::from(std::vector<float>{0.7f, 0, -1, 0}, {1, 1, 1, 4, 1});
-  const LossOutcome outcome = (*risk)(probability_batch(prob, {target, target, target, {false}}), true);
+  const LossOutcome outcome = (*risk)(probability_batch(logits, {target, target, target, {false}}), true);
   backward(outcome.loss);
-  REQUIRE(prob.grad().defined());
-  const auto g = prob.grad().span<float>();
+  REQUIRE(logits.grad().defined());
+  const auto g = logits.grad().span<float>();
   CHECK(g[0] < 0);      // a labelled positive is to be more probable
   CHECK(g[2] == 0.f);   // nobody annotated it
   CHECK(g[1] != 0.f);
@@ -191,6 +191,25 @@ TEST_CASE("stardist: a risk takes objects as labelled positives, and its gradien
   Job job(run, dir.folder());
   job.trainer.run();
   CHECK(std::filesystem::exists(dir.file("risk.csv")));
+}
+
+TEST_CASE("stardist: a risk moves voxels whose probability is 0 or 1 in single precision") {
+  StarDistRun run = tiny_stardist_run(1, 1);
+  models::StarDist3d net(run.config.network, Random(1));
+  for (const nn::Named& n : net.parameters())
+    if (n.name == "prob.bias") n.tensor->mutable_span<float>()[0] = 40;
+  const Tensor input = Tensor::zeros({1, 8, 16, 16, 1});
+  const models::StarDistMaps maps = net(input);
+  CHECK(maps.prob.span<float>()[0] == 1.f);
+  REQUIRE(maps.logit.shape() == maps.prob.shape());
+  run.loss = "naive";
+  run.common.training.pu.surrogate = "logistic";
+  auto risk = make_probability_risk(run);
+  Tensor target = Tensor::zeros(maps.prob.shape());
+  target.mutable_span<float>()[5] = 1;
+  backward((*risk)(probability_batch(maps.logit, {input, target, target, {false}}), true).loss);
+  for (const nn::Named& n : net.parameters())
+    if (n.name == "prob.bias") CHECK(n.tensor->grad().span<float>()[0] > 0.9f);  // nearly all voxels are to be less probable
 }
 
 TEST_CASE("stardist: options and risks that need more than objects are refused by name") {

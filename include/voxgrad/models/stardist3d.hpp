@@ -9,9 +9,10 @@
 namespace voxgrad::models {
 
 /// What the network says per grid voxel: prob [N,D,H,W,1] in (0, 1), dist [N,D,H,W,rays] in voxels of the full image,
-/// prob_class [N,D,H,W,classes + 1], background first, which sums to 1; undefined without classes.
+/// prob_class [N,D,H,W,classes + 1], background first, which sums to 1; undefined without classes. prob is the sigmoid of logit, which
+/// losses take that must tell saturated probabilities apart.
 struct StarDistMaps {
-  Tensor prob, dist, prob_class{};
+  Tensor prob, dist, prob_class{}, logit{};
 };
 
 /// x [N,D,H,W,channels] -> maps on the grid. The state is named by layer and ordered as in a Keras weight file
@@ -66,7 +67,8 @@ class StarDist3d : public nn::Module {
     }
     if (features_) x = (*features_)({std::exchange(x, {})});
     const Tensor features = std::exchange(x, {}).value();  // both heads read them
-    maps.prob = sigmoid((*prob_)({features}).value());
+    maps.logit = (*prob_)({features}).value();
+    maps.prob = sigmoid(maps.logit);
     maps.dist = (*dist_)({features}).value();
     return maps;
   }
