@@ -93,7 +93,8 @@ ChosenThresholds choose_thresholds(models::StarDist3d& net, const stardist::Rays
 }
 
 int optimize_stardist(const Arguments& a, Session& session) {
-  check<UsageError>(!a.given("--objective") && !a.given("--mode"), "--objective and --mode go with U-Net models; this is a StarDist model.");
+  for (const char* option : {"--objective", "--mode", "--criterion", "--prior", "--skip-empty"})
+    check<UsageError>(!a.given(option), option, " goes with U-Net models; ", a.get("--model"), " is a StarDist model.");
   StarDistModel model = open_stardist_model(a.get("--model"), a.flag("--latest"));
   for (const std::string& note : model.notes) session.detail(note);
   const ModelFolder folder(model.path);
@@ -134,6 +135,8 @@ int optimize_stardist(const Arguments& a, Session& session) {
       session.check_stop();
       progress->update(r * units + done);
     });
+    check(chosen.score > 0, "no predicted object meets a true one at any threshold", repetitions > 1 ? text(" in draw ", r + 1) : "",
+          ": there is nothing to choose by, and ", model.path, "/thresholds.json stays as it was. Is the model trained enough?");
     for (const NmsTrial& t : chosen.trials)
       session.detail(fmt::format("nms {:.2f}: prob {:.4f}, mean accuracy {:.4f} ({} thresholds tried)", t.nms, t.prob, t.score, t.tried.size()));
     session.note(fmt::format("repetition {}: prob {:.4f}, nms {:.2f}, mean accuracy {:.4f}", r + 1, chosen.prob, chosen.nms, chosen.score));
@@ -142,8 +145,6 @@ int optimize_stardist(const Arguments& a, Session& session) {
   progress->finish();
   prob = std::clamp(prob, 1e-6, 1 - 1e-6);  // the Python package takes nothing else back
   nms = std::clamp(nms, 1e-6, 1 - 1e-6);
-  if (score == 0)
-    session.warn("no predicted object meets a true one at any threshold: the thresholds mean nothing. Is the model trained enough?");
   save_stardist_thresholds(model.path + "/thresholds.json", prob, nms);
   session.print(fmt::format("prob {:.6f}\nnms {:.6f}\n{}/thresholds.json", prob, nms, model.path));
   session.result("prob", prob);

@@ -261,6 +261,29 @@ TEST_CASE("stardist commands: train on a folder, choose thresholds, predict, mat
   CHECK((read_file(dir.file("again") + "/v0_prediction.tif") == read_file(out + "/v0_prediction.tif")));
 }
 
+TEST_CASE("stardist commands: thresholds that mean nothing are not written, options of the U-Net are refused by name") {
+  Scratch dir;
+  write_tiny_volumes(dir.file("v"), 2);
+  const std::string model = dir.file("model");
+  REQUIRE(test::run_command(make_train(), {dir.file("v"), "--type", "stardist3d", "--out", model, "--epochs", "1", "--steps-per-epoch", "1", "--batch-size", "1",
+                                           "--set", "stardist_config.n_rays=16", "--set", "stardist_config.unet_n_depth=1", "--set",
+                                           "stardist_config.unet_n_filter_base=2", "--set", "stardist_config.net_conv_after_unet=2", "--set",
+                                           "stardist_config.train_learning_rate=1.0e-9", "--set", "stardist_config.train_patch_size=[8, 16, 16]"})
+              .code == 0);
+  const std::string before = R"({"prob": 0.25, "nms": 0.125})";
+  write_file(model + "/thresholds.json", before);
+  const std::string said = message_of<Error>([&] { test::run_command(make_optimize(), {dir.file("v"), "--model", model}); });
+  CHECK(said.find("no predicted object meets a true one at any threshold") == 0);
+  CHECK(read_file(model + "/thresholds.json") == before);
+  for (const std::vector<std::string>& option : {std::vector<std::string>{"--criterion", "pu_f1"}, {"--prior", "0.1"}, {"--skip-empty"}, {"--objective", "both"},
+                                                 {"--mode", "fast"}}) {
+    std::vector<std::string> words{dir.file("v"), "--model", model};
+    words.insert(words.end(), option.begin(), option.end());
+    INFO(option[0]);
+    CHECK(message_of<UsageError>([&] { test::run_command(make_optimize(), words); }).find(option[0] + " goes with U-Net models") == 0);
+  }
+}
+
 TEST_CASE("stardist commands: the published configuration runs unchanged on the published layout") {
   Scratch dir;
   write_tiny_dataset(dir.file("d.h5"), {{"train", 2}, {"valid", 1}});
