@@ -16,19 +16,36 @@
 namespace voxgrad::app {
 namespace {
 
-using Examples = std::vector<std::shared_ptr<const stardist::Example>>;
+/// Bytes of candidates, twice: survivors are copies of them.
+uint64_t bytes_of(const StarDistFound& f) {
+  return 2 * sizeof(float) * (f.candidates.scores.size() + f.candidates.points.size() + f.candidates.dist.size());
+}
+
+/// Leaves out candidates found before a larger probability was known.
+void keep_above(StarDistFound& f, float least, int64_t rays) {
+  stardist::Candidates kept;
+  for (int64_t i = 0; i < f.candidates.size(); ++i) {
+    if (!(f.candidates.scores[size_t(i)] > least)) continue;
+    kept.scores.push_back(f.candidates.scores[size_t(i)]);
+    kept.points.insert(kept.points.end(), f.candidates.points.begin() + 3 * i, f.candidates.points.begin() + 3 * (i + 1));
+    kept.dist.insert(kept.dist.end(), f.candidates.dist.begin() + rays * i, f.candidates.dist.begin() + rays * (i + 1));
+  }
+  f.candidates = std::move(kept);
+  f.classes = {};
+}
 
 /// Objects of all volumes at one overlap threshold; scores any probability threshold above the lowest.
 class Scorer {
  public:
-  Scorer(const Examples& examples, const std::vector<StarDistFound>& found, const stardist::Rays& rays, double nms, const std::vector<double>& iou)
-      : examples_(examples), rays_(rays), iou_(iou) {
+  Scorer(const stardist::ExampleSource& source, const std::vector<int64_t>& volumes, const std::vector<StarDistFound>& found,
+         const stardist::Rays& rays, double nms, const std::vector<double>& iou)
+      : source_(source), volumes_(volumes), rays_(rays), iou_(iou) {
     for (const StarDistFound& f : found) objects_.push_back(suppress_candidates(f, rays, nms));
   }
   double operator()(double prob_thresh) const {
     std::vector<std::vector<metrics::InstanceScores>> scores(iou_.size());
-    for (size_t i = 0; i < examples_.size(); ++i) {
-      data::Volume<int32_t> labels(examples_[i]->labels.extent), truth = examples_[i]->labels;
+    for (size_t i = 0; i < volumes_.size(); ++i) {
+      data::Volume<int32_t> truth = source_.example(volumes_[i])->labels, labels(truth.extent);
       for (int32_t& l : truth.voxels) l = std::max(l, 0);
       draw_objects(objects_[i], rays_, objects_[i].above(prob_thresh), labels.extent, 0,
                    [&](int64_t z, const int32_t* plane) { std::copy_n(plane, labels.frame_size(), labels.frame(z)); });
@@ -42,7 +59,8 @@ class Scorer {
   }
 
  private:
-  const Examples& examples_;
+  const stardist::ExampleSource& source_;
+  const std::vector<int64_t>& volumes_;
   const stardist::Rays& rays_;
   const std::vector<double>& iou_;
   std::vector<StarDistObjects> objects_;
@@ -50,12 +68,14 @@ class Scorer {
 
 }  // namespace
 
-ChosenThresholds choose_thresholds(models::StarDist3d& net, const stardist::Rays& rays, const Examples& examples, const StarDistThresholdSearch& search,
+ChosenThresholds choose_thresholds(models::StarDist3d& net, const stardist::Rays& rays, const stardist::ExampleSource& source,
+                                   const std::vector<int64_t>& volumes, const StarDistThresholdSearch& search,
                                    const std::function<void(int64_t)>& progress) {
-  check<UsageError>(!examples.empty(), "thresholds: there are no annotated volumes to choose them from.");
+  check<UsageError>(!volumes.empty(), "thresholds: there are no annotated volumes to choose them from.");
   ChosenThresholds best;
   std::vector<StarDistFound> found;
-  for (const auto& e : examples) {
+  for (const int64_t index : volumes) {
+    const auto example = source.example(index);
     StarDistSearch s;
     s.prob_thresh = 0;
     s.share_of_most = 0.5;
@@ -63,31 +83,29 @@ ChosenThresholds choose_thresholds(models::StarDist3d& net, const stardist::Rays
     s.border = search.border;
     s.rule = BorderRule::dense;
     s.memory = search.memory;
-    const data::Volume<float>& image = e->image;
+    const data::Volume<float>& image = example->image;
     found.push_back(find_stardist_candidates(net, plan_stardist(net, image.extent, s), s,
                                              [&](int64_t z, float* out) { std::copy_n(image.frame(z), image.frame_size(), out); }));
+    const bool higher = found.back().most_probable > best.most_probable;
     best.most_probable = std::max(best.most_probable, found.back().most_probable);
+    uint64_t bytes = 0;
+    int64_t candidates = 0;
+    for (StarDistFound& f : found) {
+      if (higher || &f == &found.back()) keep_above(f, best.most_probable / 2, rays.size());
+      bytes += bytes_of(f), candidates += f.candidates.size();
+    }
+    check(search.memory == 0 || bytes < search.memory / 2, "the ", candidates, " candidates of ", found.size(), " of ", volumes.size(),
+          " volumes do not fit into ", (search.memory / 2) >> 20, " MiB, half of --memory. Allow more, or take fewer volumes with --n-samples.");
     if (progress) progress(int64_t(found.size()));
   }
-  const double most = double(best.most_probable), least = most / 2;
-  for (StarDistFound& f : found) {  // what was found before the largest probability was known
-    stardist::Candidates kept;
-    for (int64_t i = 0; i < f.candidates.size(); ++i) {
-      if (!(f.candidates.scores[size_t(i)] > float(least))) continue;
-      kept.scores.push_back(f.candidates.scores[size_t(i)]);
-      kept.points.insert(kept.points.end(), f.candidates.points.begin() + 3 * i, f.candidates.points.begin() + 3 * (i + 1));
-      kept.dist.insert(kept.dist.end(), f.candidates.dist.begin() + rays.size() * i, f.candidates.dist.begin() + rays.size() * (i + 1));
-    }
-    f.candidates = std::move(kept);
-    f.classes.clear();
-  }
+  const double most = double(best.most_probable);
   for (const double nms : search.nms_thresh) {
-    const Scorer scorer(examples, found, rays, nms, search.iou_thresh);
+    const Scorer scorer(source, volumes, found, rays, nms, search.iou_thresh);
     const stardist::ThresholdSearch s = stardist::search_threshold(scorer, most, search.tolerance, int(search.most_iterations));
     NmsTrial trial{nms, s.end, s.score, s.evaluated};
     if (best.trials.empty() || trial.score > best.score) best.prob = trial.prob, best.nms = nms, best.score = trial.score;
     best.trials.push_back(std::move(trial));
-    if (progress) progress(int64_t(examples.size() + best.trials.size()));
+    if (progress) progress(int64_t(volumes.size() + best.trials.size()));
   }
   return best;
 }
@@ -129,9 +147,8 @@ int optimize_stardist(const Arguments& a, Session& session) {
   double prob = 0, nms = 0, score = 0;
   for (int64_t r = 0; r < repetitions; ++r) {
     std::vector<int64_t> order = data::epoch_order(size, a.given("--seed") ? uint64_t(a.integer("--seed", 0, int64_t(1) << 53)) : 42, r, samples < size);
-    Examples examples;
-    for (int64_t i = 0; i < samples; ++i) examples.push_back(data.valid->example(order[size_t(i)]));
-    const ChosenThresholds chosen = choose_thresholds(*model.net, rays, examples, search, [&](int64_t done) {
+    order.resize(size_t(samples));
+    const ChosenThresholds chosen = choose_thresholds(*model.net, rays, *data.valid, order, search, [&](int64_t done) {
       session.check_stop();
       progress->update(r * units + done);
     });

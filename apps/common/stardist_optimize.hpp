@@ -34,8 +34,10 @@ struct ChosenThresholds {
 
 /// The search of the Python package: golden section in [M/2, M], M the largest probability, for the mean over IoU thresholds of
 /// the accuracy over all objects. Volumes are predicted and suppressed once. Ties go to the smaller overlap threshold. `prob` is as the
-/// search leaves it; keep it between 0 and 1 before it is stored. Errors: UsageError for no examples.
-ChosenThresholds choose_thresholds(models::StarDist3d& net, const stardist::Rays& rays, const std::vector<std::shared_ptr<const stardist::Example>>& examples,
-                                   const StarDistThresholdSearch& search, const std::function<void(int64_t)>& progress = {});
+/// search leaves it; keep it between 0 and 1 before it is stored. `volumes`: indices into the source, which is asked again for a volume
+/// each time, so that only candidates stay in memory. Errors: UsageError for no volumes, Error when the candidates of all volumes
+/// together outgrow half of search.memory.
+ChosenThresholds choose_thresholds(models::StarDist3d& net, const stardist::Rays& rays, const stardist::ExampleSource& source,
+                                   const std::vector<int64_t>& volumes, const StarDistThresholdSearch& search, const std::function<void(int64_t)>& progress = {});
 
 }  // namespace voxgrad::app

@@ -118,10 +118,11 @@ TEST_CASE("stardist goldens: the threshold search tries the package's thresholds
   if (data.empty()) return;
   StarDistModel model = open_stardist_model(data + "/models/unet_demo", false);
   const io::H5File file(data + "/optimize_thresholds.h5");
-  std::vector<std::shared_ptr<const stardist::Example>> examples;
+  std::vector<stardist::Example> examples;
   for (const char* i : {"0", "1"})
-    examples.push_back(std::make_shared<stardist::Example>(stardist::Example{volume<float>(file, std::string("/image_") + i), volume<int32_t>(file, std::string("/label_") + i)}));
-  const ChosenThresholds chosen = choose_thresholds(*model.net, stardist::make_rays(model.config.rays), examples, {});
+    examples.push_back({volume<float>(file, std::string("/image_") + i), volume<int32_t>(file, std::string("/label_") + i)});
+  const ChosenThresholds chosen =
+      choose_thresholds(*model.net, stardist::make_rays(model.config.rays), stardist::MemoryExamples(std::move(examples)), {0, 1}, {});
   CHECK(chosen.most_probable == Approx(0.8610552549362183).epsilon(1e-5));
   CHECK(chosen.prob == Approx(0.6224674857264857).epsilon(1e-4));
   CHECK(chosen.nms == 0.3);
@@ -136,6 +137,41 @@ TEST_CASE("stardist goldens: the threshold search tries the package's thresholds
     REQUIRE(t.tried.size() == tried.size());
     for (size_t k = 0; k < tried.size(); ++k) CHECK(t.tried[k].first == Approx(tried[k]).epsilon(1e-5));
   }
+}
+
+TEST_CASE("stardist: the threshold search holds one volume at a time, and the candidates of all within one limit") {
+  struct Counted : stardist::ExampleSource {
+    mutable std::vector<std::weak_ptr<const stardist::Example>> given;
+    mutable int64_t most = 0;
+    int64_t size() const override { return 4; }
+    std::shared_ptr<const stardist::Example> example(int64_t index) const override {
+      auto e = std::make_shared<const stardist::Example>(tiny_balls(uint64_t(index)));
+      given.push_back(e);
+      most = std::max<int64_t>(most, std::ranges::count_if(given, [](const auto& g) { return !g.expired(); }));
+      return e;
+    }
+  };
+  const StarDistRun run = tiny_stardist_run(1, 1);
+  models::StarDist3d net(run.config.network, Random(3));
+  const stardist::Rays rays = stardist::make_rays(run.config.rays);
+  const Counted source;
+  StarDistThresholdSearch search;
+  const ChosenThresholds chosen = choose_thresholds(net, rays, source, {2, 0, 3}, search);
+  CHECK(source.most == 1);
+  CHECK(source.given.size() > 3);
+  CHECK(chosen.most_probable > 0);
+
+  // A limit that holds each volume alone, and not six of them.
+  search.border = 0;
+  const auto ends = [&](const std::vector<int64_t>& volumes, uint64_t memory) {
+    search.memory = memory;
+    return message_of<Error>([&] { choose_thresholds(net, rays, source, volumes, search); });
+  };
+  uint64_t memory = uint64_t(1) << 20;
+  while (ends({2}, memory) != "(nothing thrown)" || ends({0}, memory) != "(nothing thrown)" || ends({3}, memory) != "(nothing thrown)") memory += memory / 8;
+  const std::string said = ends({2, 0, 3, 1, 2, 0}, memory);
+  CHECK(said.find("candidates of ") != std::string::npos);
+  CHECK(said.find("of 6 volumes do not fit into ") != std::string::npos);
 }
 
 TEST_CASE("stardist: candidates do not depend on the tiles, labels not on the slabs, and little memory is refused by name") {
