@@ -20,10 +20,15 @@ namespace {
 namespace fs = std::filesystem;
 using stardist::Example;
 
+/// Whether the labels of a data set are masks without numbers of objects; settled before the first example is asked for.
+using Binary = std::shared_ptr<const bool>;
+
 /// Loads what is asked for and keeps the first until their bytes reach a limit.
 class CachedExamples : public stardist::ExampleSource {
  public:
-  explicit CachedExamples(int64_t most_bytes) : most_bytes_(most_bytes) {}
+  CachedExamples(Binary binary, int64_t most_bytes) : binary_(std::move(binary)), most_bytes_(most_bytes) {}
+  /// As the file has them.
+  virtual data::Volume<int32_t> stored_labels(int64_t index) const = 0;
   std::shared_ptr<const Example> example(int64_t index) const override {
     {
       const std::lock_guard lock(mutex_);
@@ -37,8 +42,10 @@ class CachedExamples : public stardist::ExampleSource {
 
  protected:
   virtual Example load(int64_t index) const = 0;
+  bool binary() const { return *binary_; }
 
  private:
+  Binary binary_;
   mutable std::mutex mutex_;
   mutable std::unordered_map<int64_t, std::shared_ptr<const Example>> kept_;
   mutable int64_t bytes_ = 0;
@@ -48,13 +55,14 @@ class CachedExamples : public stardist::ExampleSource {
 /// Crops of a fold with the numbers of their objects: listed samples, or all events (or stored crops) of some movies.
 class Hdf5Examples : public CachedExamples {
  public:
-  Hdf5Examples(std::shared_ptr<const data::Hdf5Fold> fold, const std::vector<data::Sample>& samples, int64_t crop, int64_t cache_bytes)
-      : CachedExamples(cache_bytes), fold_(std::move(fold)), crop_(crop) {
+  Hdf5Examples(std::shared_ptr<const data::Hdf5Fold> fold, const std::vector<data::Sample>& samples, int64_t crop, Binary binary,
+               int64_t cache_bytes)
+      : CachedExamples(std::move(binary), cache_bytes), fold_(std::move(fold)), crop_(crop) {
     for (const data::Sample& s : samples) add(s);
   }
   Hdf5Examples(std::shared_ptr<const data::Hdf5Fold> fold, const std::vector<const data::MovieEntry*>& movies, int64_t crop,
-               int64_t cache_bytes)
-      : CachedExamples(cache_bytes), fold_(std::move(fold)), crop_(crop) {
+               Binary binary, int64_t cache_bytes)
+      : CachedExamples(std::move(binary), cache_bytes), fold_(std::move(fold)), crop_(crop) {
     for (const data::MovieEntry* m : movies) {
       if (m->crops_only)
         for (const std::string& key : fold_->file().children(m->group + "/input"))
@@ -64,6 +72,7 @@ class Hdf5Examples : public CachedExamples {
     }
   }
   int64_t size() const override { return int64_t(items_.size()); }
+  data::Volume<int32_t> stored_labels(int64_t index) const override { return read<int32_t>(label_of(index), box_of(index)); }
 
  private:
   struct Item {
@@ -94,28 +103,44 @@ class Hdf5Examples : public CachedExamples {
     items_.push_back({&m, "", "", box, s.positive()});
   }
 
-  Example load(int64_t index) const override {
+  std::string input_of(int64_t index) const {
     const Item& item = items_.at(size_t(index));
-    const io::H5File& file = fold_->file();
-    const std::string input = item.input.empty() ? item.movie->group + "/input" : item.input;
-    const std::string label = item.label.empty() ? item.movie->group + "/label" : item.label;
+    return item.input.empty() ? item.movie->group + "/input" : item.input;
+  }
+  std::string label_of(int64_t index) const {
+    const Item& item = items_.at(size_t(index));
+    return item.input.empty() ? item.movie->group + "/label" : item.label;
+  }
+  /// Where the crop lies in what is stored.
+  data::Box3 box_of(int64_t index) const {
+    const Item& item = items_.at(size_t(index));
     data::Box3 box = item.box;
-    if (!item.input.empty()) {
-      const auto in = file.info(input).shape, lab = file.info(label).shape;
-      check<FileError>(in.size() == 3 && in == lab && std::max({in[0], in[1], in[2]}) <= crop_ && std::min({in[0], in[1], in[2]}) > 0,
-                       file.path(), ": ", input, " is ", io::h5_shape_text(in), ", ", label, " ", io::h5_shape_text(lab),
-                       " (expected crops of one shape, at most ", crop_, " voxels per axis).");
-      box.stop = {in[0], in[1], in[2]};
-    }
+    if (item.input.empty()) return box;
+    const io::H5File& file = fold_->file();
+    const auto in = file.info(item.input).shape, lab = file.info(item.label).shape;
+    check<FileError>(in.size() == 3 && in == lab && std::max({in[0], in[1], in[2]}) <= crop_ && std::min({in[0], in[1], in[2]}) > 0,
+                     file.path(), ": ", item.input, " is ", io::h5_shape_text(in), ", ", item.label, " ", io::h5_shape_text(lab),
+                     " (expected crops of one shape, at most ", crop_, " voxels per axis).");
+    box.stop = {in[0], in[1], in[2]};
+    return box;
+  }
+  template <class T>
+  data::Volume<T> read(const std::string& name, const data::Box3& box) const {
+    const data::Extent3 n = box.size();
+    data::Volume<T> v(n);
+    fold_->file().read<T>(name, {box.start[0], box.start[1], box.start[2]}, {n[0], n[1], n[2]}, v.voxels.data());
+    return v;
+  }
+
+  Example load(int64_t index) const override {
+    const std::string input = input_of(index);
+    const data::Box3 box = box_of(index);
     const data::Extent3 n = box.size(), full{crop_, crop_, crop_};
-    const std::vector<int64_t> start{box.start[0], box.start[1], box.start[2]}, count{n[0], n[1], n[2]};
-    data::Volume<float> image(n);
-    data::Volume<int32_t> ids(n);
-    file.read<float>(input, start, count, image.voxels.data());
-    file.read<int32_t>(label, start, count, ids.voxels.data());
-    for (const float v : image.voxels) check<FileError>(std::isfinite(v), file.path(), ": ", input, " holds NaN or infinity.");
-    separate_binary_labels(ids);
-    Example out{data::Volume<float>(full), data::Volume<int32_t>(full), item.centred};
+    const data::Volume<float> image = read<float>(input, box);
+    data::Volume<int32_t> ids = read<int32_t>(label_of(index), box);
+    for (const float v : image.voxels) check<FileError>(std::isfinite(v), fold_->file().path(), ": ", input, " holds NaN or infinity.");
+    if (binary()) separate_components(ids);
+    Example out{data::Volume<float>(full), data::Volume<int32_t>(full), items_[size_t(index)].centred};
     data::pad_end_symmetric(image.voxels.data(), n, out.image.voxels.data(), full);
     data::pad_end_symmetric(ids.voxels.data(), n, out.labels.voxels.data(), full);
     return out;
@@ -129,9 +154,11 @@ class Hdf5Examples : public CachedExamples {
 /// Volumes and label volumes of the same names in two folders.
 class TiffExamples : public CachedExamples {
  public:
-  TiffExamples(std::string images, std::string masks, std::vector<std::string> names, bool normalize, int64_t cache_bytes)
-      : CachedExamples(cache_bytes), images_(std::move(images)), masks_(std::move(masks)), names_(std::move(names)), normalize_(normalize) {}
+  TiffExamples(std::string images, std::string masks, std::vector<std::string> names, bool normalize, Binary binary,
+               int64_t cache_bytes)
+      : CachedExamples(std::move(binary), cache_bytes), images_(std::move(images)), masks_(std::move(masks)), names_(std::move(names)), normalize_(normalize) {}
   int64_t size() const override { return int64_t(names_.size()); }
+  data::Volume<int32_t> stored_labels(int64_t index) const override { return read_label_volume(masks_ + "/" + names_.at(size_t(index))); }
 
  private:
   Example load(int64_t index) const override {
@@ -140,7 +167,7 @@ class TiffExamples : public CachedExamples {
     const data::Extent3 &a = e.image.extent, &b = e.labels.extent;
     check<FileError>(a == b, mask_path, " is ", b[0], "x", b[1], "x", b[2], ", but ", image_path, " is ", a[0], "x", a[1], "x", a[2],
                      ". Both must have the same shape.");
-    separate_binary_labels(e.labels);
+    if (binary()) separate_components(e.labels);
     if (!normalize_) return e;
     e.image.voxels = data::normalize_percentiles(e.image.voxels);
     return e;
@@ -168,6 +195,25 @@ class JoinedExamples : public stardist::ExampleSource {
   std::vector<std::shared_ptr<const stardist::ExampleSource>> parts_;
   int64_t size_ = 0;
 };
+
+/// True if no voxel of the sources says more than 0 and one number. Numbered objects are told by the first few volumes.
+bool one_number(const std::vector<std::shared_ptr<const CachedExamples>>& sources) {
+  int32_t only = 0;
+  for (const auto& source : sources)
+    for (int64_t i = 0; i < source->size(); ++i)
+      for (const int32_t l : source->stored_labels(i).voxels) {
+        if (l <= 0 || l == only) continue;
+        if (only != 0) return false;
+        only = l;
+      }
+  return only != 0;
+}
+
+/// Settles whether labels are masks, and says so in the summary.
+void settle_labels(const std::string& labels, const std::vector<std::shared_ptr<const CachedExamples>>& sources, bool& binary, std::string& summary) {
+  binary = labels == "binary" || (labels == "auto" && one_number(sources));
+  if (binary) summary += "; labels are masks, so that connected voxels are one object";
+}
 
 /// A share of the names (at least one of each) set aside by the seed: the rest, then what is held out.
 template <class T>
@@ -211,8 +257,11 @@ std::string masks_of(const std::string& images) {
 
 StarDistData open_tiff(const std::string& path, const StarDistRun& run, int64_t cache_bytes) {
   const bool normalize = run.normalization == "auto" || run.normalization == "percentile";
+  const auto binary = std::make_shared<bool>(false);
+  std::vector<std::shared_ptr<const CachedExamples>> sources;
   const auto source = [&](const std::string& images, std::vector<std::string> names) {
-    return std::make_shared<const TiffExamples>(images, masks_of(images), std::move(names), normalize, cache_bytes / 2);
+    sources.push_back(std::make_shared<const TiffExamples>(images, masks_of(images), std::move(names), normalize, binary, cache_bytes / 2));
+    return sources.back();
   };
   StarDistData data;
   data.normalization = run.normalization == "auto" ? "percentile" : run.normalization;
@@ -235,6 +284,7 @@ StarDistData open_tiff(const std::string& path, const StarDistRun& run, int64_t 
     data.valid = source(train, std::move(held));
   }
   data.summary = text(path, ": ", data.train->size(), " training volumes, ", data.valid->size(), " for validation");
+  settle_labels(run.labels, sources, *binary, data.summary);
   return data;
 }
 
@@ -251,26 +301,32 @@ StarDistData open_hdf5(const std::string& path, const StarDistRun& run, int64_t 
   };
   const int64_t bytes = cache_bytes / 2 / int64_t(std::max(t.train_folds.size(), t.valid_folds.size()));
   Sources train, valid;
+  const auto binary = std::make_shared<bool>(false);
+  std::vector<std::shared_ptr<const CachedExamples>> sources;
+  const auto add = [&](Sources& to, const auto& one, const auto& crops) {
+    sources.push_back(std::make_shared<const Hdf5Examples>(one, crops, t.crop_size, binary, bytes));
+    to.push_back(sources.back());
+  };
   StarDistData data;
   if (!t.samples_path.empty()) {
     check<UsageError>(t.train_folds.size() == 1 && t.valid_folds.size() == 1, "a samples list goes with one training and one validation fold.");
     const SampleLists samples = read_samples(t.samples_path, samples_key(t));
-    train.push_back(std::make_shared<const Hdf5Examples>(fold(t.train_folds[0]), samples.train, t.crop_size, bytes));
-    valid.push_back(std::make_shared<const Hdf5Examples>(fold(t.valid_folds[0]), samples.valid, t.crop_size, bytes));
+    add(train, fold(t.train_folds[0]), samples.train);
+    add(valid, fold(t.valid_folds[0]), samples.valid);
     data.summary = text("samples '", samples_key(t), "' of ", t.samples_path);
   } else if (t.valid_folds.size() == 1 && t.valid_folds == std::vector<std::string>{"valid"} && !io::H5File(path).is_group("/valid")) {
     const auto all = fold(t.train_folds[0]);
     auto movies = movies_of(*all);
     check<FileError>(movies.size() >= 2, path, ": has no validation fold, and too few movies to set some aside. Name one with --valid-fold.");
     const auto [rest, held] = set_aside(std::move(movies), t.valid_proportion, run.common.seed);
-    train.push_back(std::make_shared<const Hdf5Examples>(all, rest, t.crop_size, bytes));
-    valid.push_back(std::make_shared<const Hdf5Examples>(all, held, t.crop_size, bytes));
+    add(train, all, rest);
+    add(valid, all, held);
     data.summary = text("validation on a share of ", t.valid_proportion, " of the movies (no validation fold)");
   } else {
     for (const auto& [names, to] : {std::pair(&t.train_folds, &train), std::pair(&t.valid_folds, &valid)})
       for (const std::string& name : *names) {
         const auto one = fold(name);
-        to->push_back(std::make_shared<const Hdf5Examples>(one, movies_of(*one), t.crop_size, bytes));
+        add(*to, one, movies_of(*one));
       }
     data.summary = "all events";
   }
@@ -278,6 +334,7 @@ StarDistData open_hdf5(const std::string& path, const StarDistRun& run, int64_t 
   data.valid = std::make_shared<const JoinedExamples>(std::move(valid));
   data.normalization = run.normalization == "auto" ? "study" : run.normalization;
   data.summary = text(path, ": ", data.train->size(), " training crops, ", data.valid->size(), " validation crops; ", data.summary);
+  settle_labels(run.labels, sources, *binary, data.summary);
   return data;
 }
 
@@ -316,14 +373,7 @@ data::Volume<float> read_image_volume(const std::string& path) {
   return image;
 }
 
-void separate_binary_labels(data::Volume<int32_t>& labels) {
-  int32_t only = 0;
-  for (const int32_t l : labels.voxels) {
-    if (l <= 0 || l == only) continue;
-    if (only != 0) return;
-    only = l;
-  }
-  if (only == 0) return;
+void separate_components(data::Volume<int32_t>& labels) {
   std::vector<uint8_t> mask(size_t(labels.frame_size()));
   const metrics::Components c = metrics::label_frames<uint8_t>(labels.extent, [&](int64_t z) {
     for (size_t i = 0; i < mask.size(); ++i) mask[i] = labels.frame(z)[i] > 0;

@@ -18,7 +18,8 @@ struct StarDistData {
 
 /// Opens `path`: an HDF5 file (folds, samples list and crop size from the configuration), or a folder with the folders images
 /// and masks, whose files go by the same names; with train/ and test/ (or valid/) inside, these are the two sets, else a share
-/// is set aside by the seed. Labels that hold a single number are split into connected components first.
+/// is set aside by the seed. run.labels says whether labels are masks whose connected voxels are objects; auto:
+/// if all volumes together hold a single number above 0.
 /// `cache_bytes` limits what is kept in memory. Errors: FileError, UsageError.
 StarDistData open_stardist_data(const std::string& path, const StarDistRun& run, int64_t cache_bytes);
 
@@ -26,7 +27,7 @@ StarDistData open_stardist_data(const std::string& path, const StarDistRun& run,
 data::Volume<int32_t> read_label_volume(const std::string& path);
 /// An image volume from TIFF as float.
 data::Volume<float> read_image_volume(const std::string& path);
-/// Gives every connected component its own number when the labels hold only one above 0; negative labels stay.
-void separate_binary_labels(data::Volume<int32_t>& labels);
+/// Gives every connected component of voxels above 0 its own number; negative labels stay.
+void separate_components(data::Volume<int32_t>& labels);
 
 }  // namespace voxgrad::app

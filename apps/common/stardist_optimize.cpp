@@ -129,6 +129,7 @@ int optimize_stardist(const Arguments& a, Session& session) {
   StarDistRun run;
   run.common = train_config(config);
   run.normalization = config.text("stardist_config.normalization");
+  run.labels = config.text("stardist_config.labels");
   const std::string dataset = run.common.dataset;
   check<UsageError>(!dataset.empty(), "no data set. Name an HDF5 file, or a folder with images and masks.");
   set_threads(session.threads());

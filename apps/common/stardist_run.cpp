@@ -12,7 +12,7 @@ namespace {
 
 const std::string prefix = "stardist_config.";
 /// Keys of ours that are no fields of Config3D.
-const std::vector<std::string> own_keys = {"augmentation", "model_name", "normalization", "test_data"};
+const std::vector<std::string> own_keys = {"augmentation", "labels", "model_name", "normalization", "test_data"};
 
 ConfigKey row(const std::string& name, KeyType type, std::string fallback, std::string meaning) {
   ConfigKey key;
@@ -88,6 +88,8 @@ void add_stardist_keys(std::vector<ConfigKey>& keys) {
            "of patches: flips along y or x as published; or any flips and exchange of y and x with changes of intensity, as in the package's example"),
       word("backbone", {"unet", "resnet"}, "the body of the network"),
       list("grid", "[1, 2, 2]", "output sub-sampling along z, y, x, powers of two; or auto: 1 along axes shorter than 1/1.5, else 2"),
+      word("labels", {"auto", "instances", "binary"},
+           "of the data: one number per object; masks, whose connected voxels are objects; or auto: masks if all volumes together hold one number"),
       row("model_name", KeyType::text, "", "name of the model (default made from samples and seed)"),
       integer("n_rays", "96", 4, 4096, "rays of the golden spiral"),
       integer("net_conv_after_resnet", "128", 0, 4096, "channels of the convolution before the heads (resnet); 0: none"),
@@ -130,6 +132,7 @@ StarDistRun stardist_run(const Config& c) {
   run.common = train_config(c);
   run.name = c.text(prefix + "model_name");
   run.normalization = c.text(prefix + "normalization");
+  run.labels = c.text(prefix + "labels");
   const std::string augmentation = c.text(prefix + "augmentation");
   run.augmentation = augmentation == "none"       ? stardist::Augmentation::none
                      : augmentation == "notebook" ? stardist::Augmentation::notebook

@@ -134,7 +134,7 @@ std::string StarDistTrainer::identity() const {
   c.train_learning_rate = 1;
   c.train_reduce_lr.reset();
   return hash_text(text(stardist_config_json(c), run_.common.seed, ' ', int(run_.augmentation), ' ', run_.loss, ' ', valid_patches_, ' ',
-                        train_.source().size(), ' ', run_.common.training.crop_size));
+                        train_.source().size(), ' ', run_.common.training.crop_size, run_.labels == "auto" ? "" : " " + run_.labels));
 }
 
 models::StarDistLoss StarDistTrainer::losses(const models::StarDistMaps& maps, const stardist::PatchBatch& batch, bool training,

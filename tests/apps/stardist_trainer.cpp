@@ -6,6 +6,7 @@
 #include <cmath>
 #include <csignal>
 #include <filesystem>
+#include <set>
 
 #include "apps/scratch.hpp"
 #include "apps/stardist_tiny.hpp"
@@ -250,6 +251,31 @@ TEST_CASE("stardist data: folders of volumes keep instances, binary masks fall i
   CHECK(data::percentile(sorted, 99.8) == Approx(1).margin(1e-5));
   const StarDistData binary = open_stardist_data(dir.file("binary"), run, 1 << 28);
   CHECK(data::object_ids(binary.train->example(0)->labels) == std::vector<int32_t>{1, 2, 3, 4});
+
+  run.labels = "instances";
+  CHECK(data::object_ids(open_stardist_data(dir.file("binary"), run, 1 << 28).train->example(0)->labels) == std::vector<int32_t>{1});
+  run.labels = "auto";
+  // One object in two pieces, alone in its volume, stays one: the other volumes tell that objects are numbered.
+  data::Volume<uint16_t> two({12, 24, 24});
+  two.at(3, 4, 5) = two.at(8, 20, 20) = 7;
+  for (const int i : {0, 1, 2, 3}) {
+    make_folders(dir.file("pieces/images")), make_folders(dir.file("pieces/masks"));
+    std::filesystem::copy_file(dir.file(text("ids/images/v", i, ".tif")), dir.file(text("pieces/images/v", i, ".tif")));
+    if (i < 3) io::write_tiff_movie(dir.file(text("pieces/masks/v", i, ".tif")), two);
+  }
+  std::filesystem::copy_file(dir.file("ids/masks/v3.tif"), dir.file("pieces/masks/v3.tif"));
+  const auto objects = [&](const char* labels) {
+    run.labels = labels;
+    const StarDistData d = open_stardist_data(dir.file("pieces"), run, 1 << 28);
+    std::multiset<size_t> counts;
+    for (const auto* source : {&d.train, &d.valid})
+      for (int64_t i = 0; i < (*source)->size(); ++i) counts.insert(data::object_ids((*source)->example(i)->labels).size());
+    return counts;
+  };
+  CHECK(objects("auto") == std::multiset<size_t>{1, 1, 1, 4});
+  CHECK(objects("instances") == std::multiset<size_t>{1, 1, 1, 4});
+  CHECK(objects("binary") == std::multiset<size_t>{2, 2, 2, 4});
+  run.labels = "auto";
 
   std::filesystem::remove(dir.file("ids/masks/v2.tif"));
   CHECK(message_of<FileError>([&] { open_stardist_data(dir.file("ids"), run, 1 << 28); }).find("images/v2.tif: has no partner of the same name in ") !=
