@@ -22,7 +22,7 @@ struct ConfigKey {
   KeyType type = KeyType::text;
   std::string fallback = {};            ///< as YAML text; "" is an empty text or list
   double lowest = 0, highest = 0;       ///< for numbers, both allowed
-  std::vector<std::string> words = {};  ///< for word: what is allowed
+  std::vector<std::string> words = {};  ///< for word: what is allowed; for texts: what the list holds, in one entry
   std::string unit = {}, meaning = {};
   bool effect = true;  ///< false: read and kept for the record, reported when set
 };

@@ -189,7 +189,7 @@ std::string expected_text(const ConfigKey& key) {
     case KeyType::text:
       return "a text";
     case KeyType::texts:
-      return "a list of texts";
+      return "a list of " + (key.words.empty() ? std::string("texts") : key.words[0]);
     case KeyType::reals:
       return "a list of two numbers" + limits;
     case KeyType::word:

@@ -12,7 +12,7 @@ namespace voxgrad::app {
 namespace {
 
 constexpr int widest = 110;  // longer lines are hard to read
-const char* const groups[] = {"Data", "Model", "Training", "Output", "Hardware", "Messages"};
+const char* const groups[] = {"Data", "Model", "Training", "Output", "StarDist", "Instances", "Hardware", "Messages"};
 
 /// The words of `body` in lines of at most `width` columns, each but the first indented.
 std::string wrap(const std::string& body, int width, int indent) {

@@ -37,8 +37,10 @@ ConfigKey word(const std::string& name, std::vector<std::string> words, std::str
   key.words = std::move(words);
   return key;
 }
-ConfigKey list(const std::string& name, std::string fallback, std::string meaning) {
-  return row(name, KeyType::texts, std::move(fallback), std::move(meaning));
+ConfigKey list(const std::string& name, std::string fallback, std::string holds, std::string meaning) {
+  ConfigKey key = row(name, KeyType::texts, std::move(fallback), std::move(meaning));
+  key.words = {std::move(holds)};
+  return key;
 }
 ConfigKey boolean(const std::string& name, std::string fallback, std::string meaning) {
   return row(name, KeyType::boolean, std::move(fallback), std::move(meaning));
@@ -83,11 +85,11 @@ std::string config_json(const Config& c, const StarDistRun& run) {
 
 void add_stardist_keys(std::vector<ConfigKey>& keys) {
   const std::vector<ConfigKey> rows = {
-      list("anisotropy", "[1.7, 1.08, 1.0]", "how many times shorter objects are along z, y, x; none; or auto: from the training objects"),
+      list("anisotropy", "[1.7, 1.08, 1.0]", "three numbers, none or auto", "how many times shorter objects are along z, y, x; none; or auto: from the training objects"),
       word("augmentation", {"flips", "none", "notebook"},
            "of patches: flips along y or x as published; or any flips and exchange of y and x with changes of intensity, as in the package's example"),
       word("backbone", {"unet", "resnet"}, "the body of the network"),
-      list("grid", "[1, 2, 2]", "output sub-sampling along z, y, x, powers of two; or auto: 1 along axes shorter than 1/1.5, else 2"),
+      list("grid", "[1, 2, 2]", "three numbers, or auto", "output sub-sampling along z, y, x, powers of two; or auto: 1 along axes shorter than 1/1.5, else 2"),
       word("labels", {"auto", "instances", "binary"},
            "of the data: one number per object; masks, whose connected voxels are objects; or auto: masks if all volumes together hold one number"),
       row("model_name", KeyType::text, "", "name of the model (default made from samples and seed)"),
@@ -98,7 +100,7 @@ void add_stardist_keys(std::vector<ConfigKey>& keys) {
            "of raw volumes: the study's preprocessing of movies, percentiles 1 and 99.8 to 0 and 1, or none; auto: by the kind of data"),
       word("resnet_activation", {"relu", "elu", "selu", "tanh", "sigmoid", "linear"}, "resnet: activation"),
       boolean("resnet_batch_norm", "false", "resnet: batch normalisation"),
-      list("resnet_kernel_size", "[3, 3, 3]", "resnet: kernels along z, y, x"),
+      list("resnet_kernel_size", "[3, 3, 3]", "three numbers", "resnet: kernels along z, y, x"),
       integer("resnet_n_blocks", "4", 0, 64, "resnet: blocks"),
       integer("resnet_n_conv_per_block", "3", 2, 16, "resnet: convolutions per block"),
       integer("resnet_n_filter_base", "32", 1, 1024, "resnet: channels of the first block"),
@@ -109,9 +111,9 @@ void add_stardist_keys(std::vector<ConfigKey>& keys) {
       integer("train_epochs", "400", 1, 1e9, "epochs; each ends with a validation"),
       real("train_foreground_only", "0.9", 0, 1, "share of patches that hold an object for sure"),
       real("train_learning_rate", "3.0e-4", 0, 1000, "learning rate of Adam"),
-      list("train_loss_weights", "[1, 0.2]", "weights of probability and distances"),
+      list("train_loss_weights", "[1, 0.2]", "two numbers", "weights of probability and distances"),
       integer("train_n_val_patches", "0", 0, 1e9, "validation patches; 0: one per volume or crop"),
-      list("train_patch_size", "[32, 32, 32]", "patches along z, y, x (the package's default is 128)"),
+      list("train_patch_size", "[32, 32, 32]", "three numbers", "patches along z, y, x (the package's default is 128)"),
       real("train_reduce_lr.factor", "0.5", 0, 1, "what the learning rate is multiplied by on a plateau"),
       real("train_reduce_lr.min_delta", "0", 0, 1e12, "a validation loss lower by no more than this is no improvement"),
       integer("train_reduce_lr.patience", "40", 0, 1e9, "epochs without improvement before that"),
@@ -119,11 +121,11 @@ void add_stardist_keys(std::vector<ConfigKey>& keys) {
       word("unet_activation", {"relu", "elu", "selu", "tanh", "sigmoid", "linear"}, "unet: activation"),
       boolean("unet_batch_norm", "false", "unet: batch normalisation"),
       real("unet_dropout", "0", 0, 0.999999, "unet: dropout rate after each block"),
-      list("unet_kernel_size", "[3, 3, 3]", "unet: kernels along z, y, x"),
+      list("unet_kernel_size", "[3, 3, 3]", "three numbers", "unet: kernels along z, y, x"),
       integer("unet_n_conv_per_depth", "2", 1, 16, "unet: convolutions per level"),
       integer("unet_n_depth", "2", 0, 8, "unet: levels"),
       integer("unet_n_filter_base", "32", 1, 1024, "unet: channels of the first level"),
-      list("unet_pool", "[2, 2, 2]", "unet: pooling along z, y, x")};
+      list("unet_pool", "[2, 2, 2]", "three numbers", "unet: pooling along z, y, x")};
   keys.insert(keys.end(), rows.begin(), rows.end());
 }
 
