@@ -35,4 +35,12 @@ void keep_rows_before(const std::string& path, int64_t step) {
   write_file(path, kept);
 }
 
+std::string hash_text(const std::string& s) {
+  uint64_t h = 14695981039346656037u;
+  for (const unsigned char c : s) h = (h ^ c) * 1099511628211u;
+  char out[17];
+  std::snprintf(out, sizeof out, "%016llx", static_cast<unsigned long long>(h));
+  return out;
+}
+
 }  // namespace voxgrad::app

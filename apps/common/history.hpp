@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #pragma once
-// Tables that grow with a training, a row at a time, and lose what came after the checkpoint that a run goes on from.
+// What trainings keep of themselves: tables that grow a row at a time and lose what came after the checkpoint that a run goes on from.
 
 #include <cstdint>
 #include <string>
@@ -11,5 +11,7 @@ namespace voxgrad::app {
 void append_row(const std::string& path, const std::string& header, const std::string& row);
 /// Drops the rows whose first number is `step` or above, and broken ones.
 void keep_rows_before(const std::string& path, int64_t step);
+/// FNV-1a in 16 hexadecimal digits, to tell whether a checkpoint belongs to a configuration.
+std::string hash_text(const std::string& s);
 
 }  // namespace voxgrad::app

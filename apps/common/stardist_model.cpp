@@ -1,21 +1,16 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "stardist_model.hpp"
 
-#include <sys/stat.h>
+#include <filesystem>
 
 #include "model_folder.hpp"
 
 namespace voxgrad::app {
-namespace {
 
-bool exists(const std::string& path) {
-  struct stat info {};
-  return stat(path.c_str(), &info) == 0;
+bool is_stardist_folder(const std::string& path) {
+  std::error_code none;
+  return !path.empty() && std::filesystem::exists(path + "/config.json", none);
 }
-
-}  // namespace
-
-bool is_stardist_folder(const std::string& path) { return !path.empty() && exists(path + "/config.json"); }
 
 StarDistModel open_stardist_model(const std::string& path, bool latest) {
   StarDistModel model;

@@ -2,7 +2,6 @@
 #include "stardist_trainer.hpp"
 
 #include <cmath>
-#include <cstdio>
 #include <deque>
 #include <future>
 #include <limits>
@@ -64,14 +63,6 @@ models::StarDistLossOptions loss_options(const StarDistConfig& c) {
                 : c.train_dist_loss == "iou" ? RayError::iou
                                              : RayError::mae;
   return o;
-}
-
-std::string hash_text(const std::string& s) {
-  uint64_t h = 14695981039346656037u;
-  for (const unsigned char c : s) h = (h ^ c) * 1099511628211u;
-  char out[17];
-  std::snprintf(out, sizeof out, "%016llx", static_cast<unsigned long long>(h));
-  return out;
 }
 
 double stored(const Metadata& m, const std::string& key, const std::string& path) {

@@ -2,7 +2,6 @@
 #include "trainer.hpp"
 
 #include <cmath>
-#include <cstdio>
 #include <limits>
 #include <sstream>
 
@@ -23,15 +22,6 @@ constexpr double infinity = std::numeric_limits<double>::infinity();
 
 Tensor tensor_of(const std::vector<float>& values, const data::Batch& b) {
   return Tensor::from(values, {b.count, b.patch[0], b.patch[1], b.patch[2], 1});
-}
-
-/// FNV-1a, to tell whether a checkpoint belongs to a configuration.
-std::string hash_text(const std::string& s) {
-  uint64_t h = 14695981039346656037u;
-  for (unsigned char c : s) h = (h ^ c) * 1099511628211u;
-  char out[17];
-  std::snprintf(out, sizeof out, "%016llx", static_cast<unsigned long long>(h));
-  return out;
 }
 
 /// What must not change between a checkpoint and its continuation: the network and the data order.
