@@ -44,24 +44,60 @@ std::vector<std::vector<AxisTile>> ways(int64_t blocks, int64_t block, int64_t o
   return all;
 }
 
-/// Input planes that coming tiles may still read.
+/// First plane that each row of tiles and the later ones read.
+std::vector<int64_t> first_needed(const std::vector<AxisTile>& rows, int64_t n) {
+  std::vector<int64_t> needed(rows.size());
+  for (size_t row = needed.size(); row-- > 0;) {
+    int64_t least = row + 1 < needed.size() ? needed[row + 1] : n;
+    for (int64_t z = rows[row].read.begin; z < rows[row].read.end; ++z) least = std::min(least, reflect_index(z, n));
+    needed[row] = least;
+  }
+  return needed;
+}
+
+/// Planes that are held at once.
+int64_t most_planes(const std::vector<AxisTile>& rows, int64_t n) {
+  const std::vector<int64_t> needed = first_needed(rows, n);
+  int64_t most = 0;
+  for (size_t row = 0; row < rows.size(); ++row) most = std::max(most, std::min(rows[row].read.end, n) - needed[row]);
+  return most;
+}
+
+/// Input planes that coming tiles may still read: whole, or only the lines of one strip of tiles.
 class Planes {
  public:
-  Planes(int64_t size, const ReadPlane& read) : size_(size), read_(read) {}
-  void drop_before(int64_t z) { planes_.erase(planes_.begin(), planes_.lower_bound(z)); }
-  const float* operator()(int64_t z) {
-    std::vector<float>& plane = planes_[z];
+  Planes(const StarDistPlan& plan, const ReadPlane& read) : plan_(plan), read_(read), needed_(first_needed(plan.tiles[0], plan.extent[0])) {}
+  void begin_row(size_t row) {
+    if (!plan_.strips) planes_.erase(planes_.begin(), planes_.lower_bound(needed_[row]));
+  }
+  void begin_strip(const AxisTile& y) {
+    strip_ = y.read;
+    if (plan_.strips) planes_.clear();
+  }
+  /// Line y of plane z, both within the padded volume.
+  const float* line(int64_t z, int64_t y) {
+    const int64_t height = plan_.extent[1], width = plan_.extent[2];
+    std::vector<float>& plane = planes_[reflect_index(z, plan_.extent[0])];
+    std::vector<float>& whole = plan_.strips ? whole_ : plane;
     if (plane.empty()) {
-      plane.resize(size_t(size_));
-      read_(z, plane.data());
+      whole.resize(size_t(height * width));
+      read_(reflect_index(z, plan_.extent[0]), whole.data());
+      if (plan_.strips)
+        for (int64_t i = strip_.begin; i < strip_.end; ++i) {
+          const auto from = whole.begin() + reflect_index(i, height) * width;
+          plane.insert(plane.end(), from, from + width);
+        }
     }
-    return plane.data();
+    return plane.data() + (plan_.strips ? y - strip_.begin : reflect_index(y, height)) * width;
   }
 
  private:
-  int64_t size_;
+  const StarDistPlan& plan_;
   const ReadPlane& read_;
+  std::vector<int64_t> needed_;
+  decltype(AxisTile::read) strip_{};
   std::map<int64_t, std::vector<float>> planes_;
+  std::vector<float> whole_;
 };
 
 /// Takes the candidates of a tile's own part.
@@ -160,8 +196,8 @@ StarDistPlan plan_stardist(const models::StarDist3d& net, const data::Extent3& e
   const auto multiple = net.multiple();
   const auto bound = models::receptive_bound(o);
   const double each = bytes_per_voxel(o);
-  const double most = search.memory == 0 ? 1e30 : 0.5 * double(search.memory) / each;
-  StarDistPlan plan{extent, {}, {}, 0, ""};
+  const double most = search.memory == 0 ? 1e30 : 0.5 * double(search.memory);
+  StarDistPlan plan{extent, {}, {}, false, 0, ""};
   std::array<std::vector<std::vector<AxisTile>>, 3> choices;
   for (size_t a = 0; a < 3; ++a) {
     const int64_t m = multiple[a], blocks = (extent[a] + m - 1) / m, overlap = (bound[a] + m - 1) / m;
@@ -169,23 +205,33 @@ StarDistPlan plan_stardist(const models::StarDist3d& net, const data::Extent3& e
     if (search.n_tiles[a] > 0) choices[a] = {stardist::axis_tiles(plan.padded[a], search.n_tiles[a], m, overlap)};
     else choices[a] = ways(blocks, m, overlap);
   }
-  double best = 1e300, smallest = 1e300;
-  for (const auto& z : choices[0])
+  const double plane = 4 * double(extent[1]) * double(extent[2]);
+  constexpr double reading = 0.02;  // of the time that a voxel takes in the network
+  double best = 1e300, work = 0, smallest = 1e300, used = 0;
+  for (const auto& z : choices[0]) {
+    const double held = double(most_planes(z, extent[0]));
     for (const auto& y : choices[1])
       for (const auto& x : choices[2]) {
         const double voxels = double(length(z)) * double(length(y)) * double(length(x));
-        const double work = voxels * double(z.size() * y.size() * x.size());
-        smallest = std::min(smallest, voxels);
-        if (voxels > most || !(work < best)) continue;
-        best = work;
-        plan.tiles = {z, y, x};
+        const double computed = voxels * double(z.size() * y.size() * x.size());
+        for (const bool strips : {false, true}) {
+          const double bytes = voxels * each + (strips ? 4 * double(length(z)) * double(length(y)) * double(extent[2]) + plane : held * plane);
+          const double read = plane / 4 * (strips ? double(length(z)) * double(z.size() * y.size()) : double(extent[0]));
+          smallest = std::min(smallest, bytes);
+          if (bytes > most || !(computed + reading * read < best)) continue;
+          best = computed + reading * read;
+          work = computed, used = bytes;
+          plan.tiles = {z, y, x};
+          plan.strips = strips;
+        }
       }
-  check<UsageError>(best < 1e300, fmt::format("tiles of this network take at least {:.1f} GB, --memory allows {:.1f} GB for them. Allow more memory.",
-                                              smallest * each / 1e9, 0.5 * double(search.memory) / 1e9));
-  const double voxels = double(length(plan.tiles[0])) * double(length(plan.tiles[1])) * double(length(plan.tiles[2]));
-  plan.memory = uint64_t(voxels * each);
+  }
+  const bool asked = search.n_tiles != data::Extent3{0, 0, 0};
+  check<UsageError>(best < 1e300, fmt::format("tiles of this network and the planes they read take at least {:.2f} GB, --memory allows {:.2f} GB for them. "
+                                              "{}Allow more memory.", smallest / 1e9, most / 1e9, asked ? "Leave --n-tiles out, or ask for more tiles. " : ""));
+  plan.memory = uint64_t(used);
   plan.summary = fmt::format("{} tiles of {}x{}x{}, {:.1f} voxels computed per voxel of the volume, about {:.1f} GB", plan.count(),
-                             length(plan.tiles[0]), length(plan.tiles[1]), length(plan.tiles[2]), best / double(data::voxel_count(extent)),
+                             length(plan.tiles[0]), length(plan.tiles[1]), length(plan.tiles[2]), work / double(data::voxel_count(extent)),
                              double(plan.memory) / 1e9);
   return plan;
 }
@@ -196,32 +242,26 @@ StarDistFound find_stardist_candidates(models::StarDist3d& net, const StarDistPl
   NoGrad no_grad;
   net.eval();
   const data::Extent3& n = plan.extent;
-  Planes planes(n[1] * n[2], read);
+  Planes planes(plan, read);
   Collector collector(plan, search, net.options());
-  std::vector<int64_t> needed(plan.tiles[0].size());  // first plane that a row of tiles and the later ones read
-  for (size_t row = needed.size(); row-- > 0;) {
-    int64_t least = row + 1 < needed.size() ? needed[row + 1] : n[0];
-    for (int64_t z = plan.tiles[0][row].read.begin; z < plan.tiles[0][row].read.end; ++z) least = std::min(least, reflect_index(z, n[0]));
-    needed[row] = least;
-  }
   int64_t done = 0;
   for (size_t row = 0; row < plan.tiles[0].size(); ++row) {
-    planes.drop_before(needed[row]);
-    for (const AxisTile& ty : plan.tiles[1])
+    planes.begin_row(row);
+    for (const AxisTile& ty : plan.tiles[1]) {
+      planes.begin_strip(ty);
       for (const AxisTile& tx : plan.tiles[2]) {
         const AxisTile& tz = plan.tiles[0][row];
         Tensor input(Shape{1, tz.read.size(), ty.read.size(), tx.read.size(), 1});
         float* to = input.mutable_span<float>().data();
-        for (int64_t z = tz.read.begin; z < tz.read.end; ++z) {
-          const float* plane = planes(reflect_index(z, n[0]));
+        for (int64_t z = tz.read.begin; z < tz.read.end; ++z)
           for (int64_t y = ty.read.begin; y < ty.read.end; ++y) {
-            const float* line = plane + reflect_index(y, n[1]) * n[2];
+            const float* line = planes.line(z, y);
             for (int64_t x = tx.read.begin; x < tx.read.end; ++x) *to++ = line[x < n[2] ? x : reflect_index(x, n[2])];
           }
-        }
         collector.add(net(input), {tz, ty, tx});
         if (progress) progress(++done);
       }
+    }
   }
   StarDistFound found = collector.finish();
   found.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();

@@ -32,14 +32,15 @@ struct StarDistSearch {
 struct StarDistPlan {
   data::Extent3 extent, padded;
   std::array<std::vector<stardist::AxisTile>, 3> tiles;  ///< along z, y, x; all of an axis are equally long
-  uint64_t memory;                                      ///< of a tile in the network, an upper estimate
+  bool strips;                                          ///< planes do not fit: they are read again for each strip of tiles, its lines are kept
+  uint64_t memory;                                      ///< of a tile in the network and the input held for tiles, an upper estimate
   std::string summary;
 
   int64_t count() const { return int64_t(tiles[0].size() * tiles[1].size() * tiles[2].size()); }
 };
 
 /// Errors: UsageError for a network with several input channels or another order of axes, and when not even the smallest tile
-/// fits into the memory.
+/// with the planes it reads fits into half of the memory.
 StarDistPlan plan_stardist(const models::StarDist3d& net, const data::Extent3& extent, const StarDistSearch& search);
 
 struct StarDistFound {
@@ -49,7 +50,7 @@ struct StarDistFound {
   double seconds = 0;
 };
 
-/// Frame z of the network's input, [H,W]. Asked for in rising order, apart from the mirrored end.
+/// Frame z of the network's input, [H,W]. Asked for in rising order, apart from the mirrored end and from strips.
 using ReadPlane = std::function<void(int64_t z, float* out)>;
 
 /// Runs the plan. progress(tiles done) may throw to end it. Errors: Error when the candidates outgrow the memory.

@@ -221,6 +221,38 @@ TEST_CASE("stardist: candidates do not depend on the tiles, labels not on the sl
   CHECK(draw(objects, rays, {21, 40, 35}, 4 * 40 * 35 * 7).voxels == all.voxels);
 }
 
+TEST_CASE("stardist: the memory of a wide volume counts the planes that tiles read; strips of planes find the same candidates") {
+  const StarDistRun run = tiny_stardist_run(1, 1);
+  models::StarDist3d net(run.config.network, Random(3));
+  StarDistSearch search;
+  search.memory = uint64_t(256) << 20;
+  const StarDistPlan wide = plan_stardist(net, {150, 4096, 4096}, search);  // 10 GB of input
+  CHECK(wide.memory <= search.memory / 2);
+  const int64_t depth = wide.tiles[0][0].read.size(), height = wide.strips ? wide.tiles[1][0].read.size() : 4096;
+  CHECK(wide.memory >= uint64_t(depth * height * 4096 * 4));
+  search.memory = uint64_t(100) << 20;  // less than twice a plane
+  const std::string refused = message_of<UsageError>([&] { plan_stardist(net, {150, 4096, 4096}, search); });
+  CHECK(refused.find("the planes they read") != std::string::npos);
+  CHECK(refused.find("Allow more memory.") != std::string::npos);
+
+  Random random(4);
+  data::Volume<float> image({30, 203, 61});
+  for (float& v : image.voxels) v = float(random.normal());
+  search.memory = 0;
+  CHECK_FALSE(plan_stardist(net, image.extent, search).strips);
+  const StarDistFound whole = find(net, image, search);
+  REQUIRE(whole.candidates.size() > 50);
+  StarDistPlan plan = plan_stardist(net, image.extent, {.n_tiles = {2, 4, 2}});
+  plan.strips = true;
+  std::vector<int64_t> reads(30);
+  const StarDistFound stripped = find_stardist_candidates(net, plan, search, [&](int64_t z, float* out) {
+    ++reads[size_t(z)];
+    std::copy_n(image.frame(z), image.frame_size(), out);
+  });
+  CHECK(stripped.candidates.points == whole.candidates.points);
+  for (const int64_t r : reads) CHECK((r == 4 || r == 8));  // once per strip of tiles
+}
+
 TEST_CASE("stream percentiles equal those of all values at once") {
   Random random(5);
   for (const int64_t n : {1, 2, 7, 1000}) {
