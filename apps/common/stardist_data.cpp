@@ -348,6 +348,12 @@ data::Volume<int32_t> read_label_volume(const std::string& path) {
   labels.spacing = movie.spacing();
   if (movie.sample_type() == io::SampleType::i32 || movie.sample_type() == io::SampleType::u32) {
     movie.read_native(0, labels.extent[0], labels.voxels.data());
+    if (movie.sample_type() == io::SampleType::u32)
+      for (int64_t i = 0; i < labels.size(); ++i) {
+        const int32_t l = labels.voxels[size_t(i)];
+        check<FileError>(l >= 0, path, ": plane ", i / labels.frame_size(), " holds the label ", uint32_t(l),
+                         " (expected below 2147483648). Number the objects anew, or write -1 for \"not annotated\" as int32.");
+      }
     return labels;
   }
   std::vector<float> plane(size_t(labels.frame_size()));

@@ -23,7 +23,8 @@ struct StarDistData {
 /// `cache_bytes` limits what is kept in memory. Errors: FileError, UsageError.
 StarDistData open_stardist_data(const std::string& path, const StarDistRun& run, int64_t cache_bytes);
 
-/// A label volume from TIFF: whole numbers, below 0 for "not annotated". FileError for fractions and numbers beyond 2^24 in float files.
+/// A label volume from TIFF: whole numbers, below 0 for "not annotated". FileError for fractions and numbers beyond 2^24 in float
+/// files, and 2^31 or more in uint32 files.
 data::Volume<int32_t> read_label_volume(const std::string& path);
 /// An image volume from TIFF as float.
 data::Volume<float> read_image_volume(const std::string& path);

@@ -284,6 +284,18 @@ TEST_CASE("stardist data: folders of volumes keep instances, binary masks fall i
   CHECK(message_of<FileError>([&] { open_stardist_data(dir.file("none"), run, 1 << 28); }).find("has no folder 'images'") != std::string::npos);
 }
 
+TEST_CASE("stardist data: labels that int32 does not hold are refused with plane and number") {
+  Scratch dir;
+  data::Volume<uint32_t> wide({3, 4, 5});
+  wide.at(1, 2, 3) = 0x7fffffffu;
+  io::write_tiff_movie(dir.file("fits.tif"), wide);
+  CHECK(read_label_volume(dir.file("fits.tif")).at(1, 2, 3) == 0x7fffffff);
+  wide.at(2, 0, 0) = 3000000000u;
+  io::write_tiff_movie(dir.file("wide.tif"), wide);
+  CHECK(message_of<FileError>([&] { read_label_volume(dir.file("wide.tif")); }).find("wide.tif: plane 2 holds the label 3000000000 (expected below 2147483648)") !=
+        std::string::npos);
+}
+
 TEST_CASE("stardist data: crops of the published layout keep the numbers of their objects") {
   Scratch dir;
   write_tiny_dataset(dir.file("d.h5"), {{"train", 2}, {"valid", 1}});
