@@ -159,10 +159,19 @@ Done predict_one(Job& job, const Input& input, const std::string& stem, Session&
 
   const Planes planes(movie, job.normalize, session);
   auto progress = session.stage("predict", plan.count(), "tiles");
-  const StarDistFound found = find_stardist_candidates(*job.model.net, plan, search, planes, [&](int64_t done) {
-    session.check_stop();
-    progress->update(done);
-  });
+  const auto find = [&] {
+    try {
+      return find_stardist_candidates(*job.model.net, plan, search, planes, [&](int64_t done) {
+        session.check_stop();
+        progress->update(done);
+      });
+    } catch (const FileError&) {
+      throw;
+    } catch (const Error& e) {
+      throw Error(text(input.path, ": ", e.what()));
+    }
+  };
+  const StarDistFound found = find();
   progress->finish();
   Done done{0, found.candidates.size(), found.seconds};
   auto suppressing = session.stage("suppress", std::max<int64_t>(1, found.candidates.size()), "candidates");

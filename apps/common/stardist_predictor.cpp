@@ -142,7 +142,7 @@ class Collector {
       stardist::Candidates& c = found.candidates;
       c.scores.push_back(score);
       c.points.insert(c.points.end(), {float(z * grid_[0]), float(y * grid_[1]), float(x * grid_[2])});
-      for (int64_t r = 0; r < rays_; ++r) c.dist.push_back(std::max(1e-3f, dist[i * rays_ + r]));
+      stardist::append_distances(c.dist, {dist + i * rays_, size_t(rays_)}, stardist::CandidateRule{}.least_dist, z * grid_[0], y * grid_[1], x * grid_[2]);
       if (classes != nullptr)
         found.classes.push_back(int32_t(std::max_element(classes + i * n_classes, classes + (i + 1) * n_classes) - classes - i * n_classes));
       place_.push_back((z * points_[1] + y) * points_[2] + x);

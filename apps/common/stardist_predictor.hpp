@@ -53,7 +53,7 @@ struct StarDistFound {
 /// Frame z of the network's input, [H,W]. Asked for in rising order, apart from the mirrored end and from strips.
 using ReadPlane = std::function<void(int64_t z, float* out)>;
 
-/// Runs the plan. progress(tiles done) may throw to end it. Errors: Error when the candidates outgrow the memory.
+/// Runs the plan. progress(tiles done) may throw to end it. Errors: Error when the candidates outgrow the memory, or the maps hold NaN.
 StarDistFound find_stardist_candidates(models::StarDist3d& net, const StarDistPlan& plan, const StarDistSearch& search,
                                        const ReadPlane& read, const std::function<void(int64_t)>& progress = {});
 

@@ -253,6 +253,19 @@ TEST_CASE("stardist: the memory of a wide volume counts the planes that tiles re
   for (const int64_t r : reads) CHECK((r == 4 || r == 8));  // once per strip of tiles
 }
 
+TEST_CASE("stardist: distances that are not numbers are an error, not the least distance") {
+  const StarDistRun run = tiny_stardist_run(1, 1);
+  models::StarDist3d net(run.config.network, Random(3));
+  for (const nn::Named& n : net.state())
+    if (n.name.find("dist") != std::string::npos) n.tensor->mutable_span<float>()[0] = std::nanf("");
+  Random random(4);
+  data::Volume<float> image({20, 30, 30});
+  for (float& v : image.voxels) v = float(random.normal());
+  const std::string wrong = message_of<Error>([&] { find(net, image, {}); });
+  INFO(wrong);
+  CHECK(wrong.find("a distance of the candidate at z ") == 0);
+}
+
 TEST_CASE("stream percentiles equal those of all values at once") {
   Random random(5);
   for (const int64_t n : {1, 2, 7, 1000}) {

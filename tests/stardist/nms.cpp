@@ -270,6 +270,11 @@ TEST_CASE("candidates: strictly above the threshold, off the border, in voxels o
         "candidates: prob_thresh is 1.5 (expected 0 to 1)");
   rule.prob_thresh = 0.5f;
   CHECK(message<ShapeError>([&] { find_candidates(prob, dist, shape, 31, rule); }).find("candidates: maps of ") == 0);
+  rule.border = border(0);
+  rule.prob_thresh = 0;
+  std::vector<float> broken = dist;
+  broken[broken.size() / 2] = std::nanf("");
+  CHECK(message<Error>([&] { find_candidates(prob, broken, shape, 32, rule); }).find("a distance of the candidate at z ") == 0);
 }
 
 TEST_CASE("suppression: all survivors and stage counters of the shared set") {

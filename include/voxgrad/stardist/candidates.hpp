@@ -45,9 +45,18 @@ inline void check_rule(const CandidateRule& rule) {
                       "candidates: a border is negative or a grid below 1");
 }
 
+/// Appends the distances [R] of the candidate at (z, y, x), clipped from below. Errors: Error for one that is not finite.
+inline void append_distances(std::vector<float>& to, std::span<const float> dist, float least, int64_t z, int64_t y, int64_t x) {
+  for (const float d : dist) {
+    check<Error>(std::isfinite(d), "a distance of the candidate at z ", z, ", y ", y, ", x ", x, " is ", d,
+                 " (expected a finite number). Are the weights damaged, or does the input hold NaN?");
+    to.push_back(d < least ? least : d);
+  }
+}
+
 /// Candidates of dense maps: prob [D, H, W] scores, dist [D, H, W, R], both on the grid.
 /// Errors: as check_rule(); ShapeError for maps that do not fit; Error for a score within the border that is
-/// not a number.
+/// not a number, or a distance of a candidate that is not finite.
 inline Candidates find_candidates(std::span<const float> prob, std::span<const float> dist,
                                   const std::array<int64_t, 3>& shape, int64_t rays, const CandidateRule& rule) {
   check_rule(rule);
@@ -74,10 +83,7 @@ inline Candidates find_candidates(std::span<const float> prob, std::span<const f
   for_each_point([&](int64_t i, int64_t z, int64_t y, int64_t x) {
     out.scores.push_back(prob[size_t(i)]);
     for (const int64_t c : {z * rule.grid[0], y * rule.grid[1], x * rule.grid[2]}) out.points.push_back(float(c));
-    for (int64_t r = 0; r < rays; ++r) {
-      const float d = dist[size_t(i * rays + r)];
-      out.dist.push_back(d < rule.least_dist ? rule.least_dist : d);
-    }
+    append_distances(out.dist, dist.subspan(size_t(i * rays), size_t(rays)), rule.least_dist, z * rule.grid[0], y * rule.grid[1], x * rule.grid[2]);
   });
   return out;
 }
