@@ -169,7 +169,9 @@ class TiffExamples : public CachedExamples {
                      ". Both must have the same shape.");
     if (binary()) separate_components(e.labels);
     if (!normalize_) return e;
-    e.image.voxels = data::normalize_percentiles(e.image.voxels);
+    const data::PercentileScale scale = data::percentile_scale(e.image.voxels);
+    check_scale(image_path, scale);
+    scale.apply(e.image.voxels.data(), e.image.voxels.data(), e.image.size());
     return e;
   }
 
@@ -377,6 +379,12 @@ data::Volume<float> read_image_volume(const std::string& path) {
   movie.read(0, image.extent[0], image.voxels.data());
   for (const float v : image.voxels) check<FileError>(std::isfinite(v), path, ": holds NaN or infinity.");
   return image;
+}
+
+void check_scale(const std::string& path, const data::PercentileScale& scale) {
+  check<FileError>(scale.usable(), path, ": percentiles ", data::PercentileScale::low_percent, " and ", data::PercentileScale::high_percent, " of its intensities are ",
+                   scale.low, " and ", scale.high, ", so there is no range to normalise by (constant, or nearly all background). ",
+                   "Cut the empty part away, or scale the volumes beforehand and use the normalisation 'none'.");
 }
 
 void separate_components(data::Volume<int32_t>& labels) {

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "stardist_run.hpp"
+#include "voxgrad/data/percentiles.hpp"
 #include "voxgrad/stardist/generator.hpp"
 
 namespace voxgrad::app {
@@ -28,6 +29,8 @@ StarDistData open_stardist_data(const std::string& path, const StarDistRun& run,
 data::Volume<int32_t> read_label_volume(const std::string& path);
 /// An image volume from TIFF as float.
 data::Volume<float> read_image_volume(const std::string& path);
+/// FileError naming the file and both percentiles unless they differ.
+void check_scale(const std::string& path, const data::PercentileScale& scale);
 /// Gives every connected component of voxels above 0 its own number; negative labels stay.
 void separate_components(data::Volume<int32_t>& labels);
 

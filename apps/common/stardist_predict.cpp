@@ -12,6 +12,7 @@
 #include "files.hpp"
 #include "movie_outputs.hpp"
 #include "stardist_commands.hpp"
+#include "stardist_data.hpp"
 #include "stardist_model.hpp"
 #include "stardist_objects.hpp"
 #include "tables.hpp"
@@ -54,6 +55,8 @@ std::vector<double> parse_range(const std::string& value) {
 
 /// The input of the network, plane by plane.
 class Planes {
+  using Scale = data::PercentileScale;
+
  public:
   Planes(io::TiffMovie& movie, const std::string& how, Session& session) : movie_(movie), extent_(movie.extent()) {
     const int64_t size = extent_[1] * extent_[2];
@@ -70,7 +73,7 @@ class Planes {
         range_ = {movie_scale_->low, movie_scale_->high};
         return;
       }
-      const auto p = data::stream_percentiles({0, 1, 99.8, 100}, [&](auto&& add) {
+      const auto p = data::stream_percentiles({0, Scale::low_percent, Scale::high_percent, 100}, [&](auto&& add) {
         std::vector<float> values(static_cast<size_t>(size));
         for (int64_t z = 0; z < extent_[0]; ++z) {
           plane(z, values.data());
@@ -78,7 +81,10 @@ class Planes {
         }
       });
       range_ = {p[0], p[3]};
-      if (how == "percentile") scale_ = {p[1], p[2]};
+      if (how == "percentile") {
+        scale_ = {p[1], p[2]};
+        check_scale(movie.info().path, *scale_);
+      }
     } catch (const ShapeError& e) {
       throw FileError(text(movie_.info().path, ": ", e.what()));
     }
@@ -95,7 +101,7 @@ class Planes {
   io::TiffMovie& movie_;
   data::Extent3 extent_;
   std::optional<data::Preprocess> movie_scale_;
-  std::optional<data::PercentileScale> scale_;
+  std::optional<Scale> scale_;
   GreyRange range_{0, 1};
 };
 

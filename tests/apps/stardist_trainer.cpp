@@ -296,6 +296,23 @@ TEST_CASE("stardist data: labels that int32 does not hold are refused with plane
         std::string::npos);
 }
 
+TEST_CASE("stardist data: volumes without a range to normalise by are refused with both percentiles") {
+  Scratch dir;
+  write_tiny_volumes(dir.file("v"), 2);
+  data::Volume<uint16_t> sparse({12, 24, 24});
+  sparse.at(5, 5, 5) = 4000;
+  for (const char* name : {"v0.tif", "v1.tif"}) io::write_tiff_movie(dir.file("v/images/") + name, sparse);
+  StarDistRun run = tiny_stardist_run(1, 1);
+  const std::string refused = message_of<FileError>([&] {
+    const StarDistData d = open_stardist_data(dir.file("v"), run, 1 << 28);
+    d.train->example(0);
+  });
+  INFO(refused);
+  CHECK(refused.find("tif: percentiles 1 and 99.8 of its intensities are 0 and 0,") != std::string::npos);
+  run.normalization = "none";
+  CHECK(open_stardist_data(dir.file("v"), run, 1 << 28).train->example(0)->image.size() == sparse.size());
+}
+
 TEST_CASE("stardist data: crops of the published layout keep the numbers of their objects") {
   Scratch dir;
   write_tiny_dataset(dir.file("d.h5"), {{"train", 2}, {"valid", 1}});

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdint>
 #include <type_traits>
 #include <vector>
 
@@ -30,17 +31,34 @@ double percentile(std::vector<T>& values, double percent) {
   return part < 0.5 ? a + (b - a) * part : b - (b - a) * (1 - part);
 }
 
-/// Takes `low_percent` to 0 and `high_percent` to 1: (v - low) / (high - low + 1e-20) in float32, not clipped; one channel.
+/// x -> (x - low) / (high - low + 1e-20) in float32, not clipped: how StarDist's images are normalised.
+struct PercentileScale {
+  static constexpr double low_percent = 1, high_percent = 99.8;
+  float low = 0, high = 1;  ///< intensities at these percentiles
+
+  bool usable() const { return low < high; }  ///< else the width is 1e-20: zeros for a constant image, nonsense for a sparse one
+  template <class T>
+  void apply(const T* in, float* out, int64_t n) const {
+    const float width = high - low + 1e-20f;
+    for (int64_t i = 0; i < n; ++i) out[i] = (float(in[i]) - low) / width;
+  }
+};
+
+/// The scale that takes `low_percent` to 0 and `high_percent` to 1; one channel.
 /// Errors: as percentile, and UsageError unless low < high.
 template <class T>
-std::vector<float> normalize_percentiles(const std::vector<T>& values, double low_percent = 1, double high_percent = 99.8) {
+PercentileScale percentile_scale(std::vector<T> values, double low_percent = PercentileScale::low_percent, double high_percent = PercentileScale::high_percent) {
   check<UsageError>(low_percent < high_percent, "normalize: percentiles ", low_percent, " and ", high_percent,
                     " (the first must be below the second)");
-  std::vector<T> sorted = values;
-  const float low = float(percentile(sorted, low_percent)), high = float(percentile(sorted, high_percent));
-  const float range = high - low + 1e-20f;
+  return {float(percentile(values, low_percent)), float(percentile(values, high_percent))};
+}
+
+/// Values scaled so. Errors: as percentile_scale.
+template <class T>
+std::vector<float> normalize_percentiles(const std::vector<T>& values, double low_percent = PercentileScale::low_percent,
+                                         double high_percent = PercentileScale::high_percent) {
   std::vector<float> out(values.size());
-  for (size_t i = 0; i < values.size(); ++i) out[i] = (float(values[i]) - low) / range;
+  percentile_scale(values, low_percent, high_percent).apply(values.data(), out.data(), int64_t(values.size()));
   return out;
 }
 

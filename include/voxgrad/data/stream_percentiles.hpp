@@ -75,14 +75,4 @@ std::vector<float> stream_percentiles(const std::vector<double>& percents, EachP
   return out;
 }
 
-/// x -> (x - low) / (high - low + 1e-20) with the 1st and the 99.8th percentile: how StarDist's images are normalised. Not clipped.
-struct PercentileScale {
-  float low = 0, high = 1;
-
-  void apply(const float* in, float* out, int64_t n) const {
-    const float width = high - low + 1e-20f;
-    for (int64_t i = 0; i < n; ++i) out[i] = (in[i] - low) / width;
-  }
-};
-
 }  // namespace voxgrad::data
