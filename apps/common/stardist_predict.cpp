@@ -48,9 +48,19 @@ std::vector<double> parse_range(const std::string& value) {
   const auto count = parse_integer(value.substr(b + 1));
   check<UsageError>(first && last && count && *first > 0 && *last < 1 && *first <= *last && *count >= 1 && *count <= 10000, "--thresholds is '", value,
                     "' (expected FIRST:LAST:COUNT with 0 < FIRST <= LAST < 1, such as 0.01:0.99:100).");
+  check<UsageError>(*count == 1 || *last - *first >= 1e-9 * double(*count), "--thresholds is '", value, "': ", *count, " thresholds do not differ there. Ask for fewer.");
   std::vector<double> out;
   for (int64_t i = 0; i < *count; ++i) out.push_back(*count == 1 ? *first : *first + (*last - *first) * double(i) / double(*count - 1));
   return out;
+}
+
+/// Rising thresholds with three digits behind the point, or as many as tell them apart.
+std::vector<std::string> threshold_names(const std::vector<double>& thresholds) {
+  for (int digits = 3;; ++digits) {
+    std::vector<std::string> names;
+    for (const double t : thresholds) names.push_back(fmt::format("{:.{}f}", t, digits));
+    if (std::adjacent_find(names.begin(), names.end()) == names.end()) return names;
+  }
 }
 
 /// The input of the network, plane by plane.
@@ -192,12 +202,13 @@ Done predict_one(Job& job, const Input& input, const std::string& stem, Session&
   std::vector<std::string> files;
   if (!job.thresholds.empty()) {
     std::string counts = "threshold,objects\n";
+    const std::vector<std::string> names = threshold_names(job.thresholds);
     auto drawing = session.stage("draw", int64_t(job.thresholds.size()), "thresholds");
     for (size_t i = 0; i < job.thresholds.size(); ++i) {
       session.check_stop();
       const double t = job.thresholds[i];
       const int64_t count = objects.above(t);
-      const std::string path = fmt::format("{}_thresholds/labels-{:.3f}.tif", stem, t);
+      const std::string path = stem + "_thresholds/labels-" + names[i] + ".tif";
       make_folders(stem + "_thresholds");
       write_labels(job, path, objects, count, extent, movie.spacing(), {});
       counts += csv_line({csv_number(t), std::to_string(count)});

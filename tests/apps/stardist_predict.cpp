@@ -334,6 +334,14 @@ TEST_CASE("stardist commands: train on a folder, choose thresholds, predict, mat
   }
   CHECK(message_of<UsageError>([&] { test::run_command(make_predict(), {dir.file("v/images"), "--model", model, "--threshold", "0.5"}); }).find("goes with U-Net models") !=
         std::string::npos);
+  // Thresholds closer than a thousandth do not overwrite each other.
+  const auto fine = [&](const char* range) { return test::run_command(make_predict(), {dir.file("v/images/v0.tif"), "--model", model, "--out", dir.file("fine"), "--thresholds", range}); };
+  REQUIRE(fine("0.5:0.501:5").code == 0);
+  for (const char* file : {"0.50000", "0.50025", "0.50050", "0.50075", "0.50100"}) {
+    INFO(file);
+    CHECK(std::filesystem::exists(dir.file("fine/v0_thresholds/labels-") + file + ".tif"));
+  }
+  CHECK(message_of<UsageError>([&] { fine("0.5:0.5:2"); }).find("2 thresholds do not differ there") != std::string::npos);
   // The same from the file that the Python package reads.
   const std::string package = dir.file("package");
   make_folders(package);
