@@ -37,7 +37,7 @@ struct Job {
 
 struct Done {
   int64_t objects = 0, candidates = 0;
-  double seconds = 0;
+  MovieSummary summary;
 };
 
 /// "0.01:0.99:100" -> 100 numbers.
@@ -189,7 +189,7 @@ Done predict_one(Job& job, const Input& input, const std::string& stem, Session&
   };
   const StarDistFound found = find();
   progress->finish();
-  Done done{0, found.candidates.size(), found.seconds};
+  Done done{0, found.candidates.size(), {}};
   auto suppressing = session.stage("suppress", std::max<int64_t>(1, found.candidates.size()), "candidates");
   const StarDistObjects survivors = suppress_candidates(found, job.rays, job.nms, [&](int64_t decided, int64_t) {
     session.check_stop();
@@ -235,16 +235,19 @@ Done predict_one(Job& job, const Input& input, const std::string& stem, Session&
   write_file(stem + "_objects.csv", objects_csv(job, objects, done.objects, finder.events()));
   for (const char* name : {"_prediction.tif", "_objects.csv"}) files.push_back(stem + name);
   MovieOutputs outputs(stem, extent, movie.spacing(), job.outputs);
-  const MovieSummary summary = outputs.finish(finder, planes.range(), [&](int64_t z, float* out) {
+  MovieSummary& summary = done.summary = outputs.finish(finder, planes.range(), [&](int64_t z, float* out) {
     movie.read(z, z + 1, out);
     session.check_stop();
     writing->update(++passed);
   });
   writing->finish();
   files.insert(files.end(), summary.files.begin(), summary.files.end());
+  summary.seconds = found.seconds;
+  summary.voxels_per_second = double(data::voxel_count(extent)) / std::max(found.seconds, 1e-9);
+  if (job.outputs.depth) summary.spacing.seconds = 0;  // nothing happens per minute
   for (const std::string& file : files) session.print(file);
   session.note(fmt::format("{}: {} objects of {} candidates; {:.2f} million voxels/s through the network", input.path, done.objects, done.candidates,
-                           double(data::voxel_count(extent)) / std::max(found.seconds, 1e-9) / 1e6));
+                           summary.voxels_per_second / 1e6));
   return done;
 }
 
@@ -324,6 +327,7 @@ int predict_stardist(const Arguments& a, Session& session) {
   for (const std::string& note : model.notes) session.note(note);
   session.note(fmt::format("StarDist model {}: prob {:.4f}, nms {:.4f}, normalisation {}, {} threads on the cpu", model.path, job.prob, job.nms,
                            job.normalize, threads()));
+  SummaryTable table(out, a.flag("--overwrite"));
   std::vector<std::string> failed;
   int64_t skipped = 0, objects = 0;
   for (const Input& input : inputs) {
@@ -335,7 +339,9 @@ int predict_stardist(const Arguments& a, Session& session) {
       continue;
     }
     try {
-      objects += predict_one(job, input, stem, session).objects;
+      const Done done = predict_one(job, input, stem, session);
+      objects += done.objects;
+      if (!session.dry_run()) table.add(input.path, done.summary, float(job.prob));
     } catch (const UsageError&) {
       throw;
     } catch (const Error& e) {
@@ -343,6 +349,10 @@ int predict_stardist(const Arguments& a, Session& session) {
       session.note(text("failed: ", e.what()));
       failed.push_back(e.what());
     }
+  }
+  if (!session.dry_run()) {
+    table.write();
+    session.print(table.path());
   }
   session.result("movies", int64_t(inputs.size()) - skipped - int64_t(failed.size()));
   session.result("skipped", skipped);

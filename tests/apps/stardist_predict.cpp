@@ -314,7 +314,7 @@ TEST_CASE("stardist commands: train on a folder, choose thresholds, predict, mat
   const std::string out = dir.file("out");
   const test::Ran ran = test::run_command(make_predict(), {dir.file("v/images"), "--model", model, "--out", out, "--thresholds", "0.1:0.9:5"});
   REQUIRE(ran.code == 0);
-  for (const char* file : {"/v0_prediction.tif", "/v0_events.csv", "/v0_objects.csv", "/v0_preview.png", "/v0_overlay.tif", "/v0_thresholds.csv", "/v0_thresholds/labels-0.100.tif", "/v0_thresholds/labels-0.900.tif"}) {
+  for (const char* file : {"/v0_prediction.tif", "/v0_events.csv", "/v0_objects.csv", "/v0_preview.png", "/v0_overlay.tif", "/v0_thresholds.csv", "/v0_thresholds/labels-0.100.tif", "/v0_thresholds/labels-0.900.tif", "/summary.json"}) {
     INFO(file);
     CHECK(std::filesystem::exists(out + file));
   }
@@ -326,6 +326,13 @@ TEST_CASE("stardist commands: train on a folder, choose thresholds, predict, mat
   for (size_t i = 1; i < counts.rows(); ++i) CHECK(counts.number(i, "objects") <= counts.number(i - 1, "objects"));
   const auto events = read_events(out + "/v0_events.csv");
   const CsvTable objects = CsvTable::read(out + "/v0_objects.csv");
+  const CsvTable summary = CsvTable::read(out + "/summary.csv");
+  REQUIRE(summary.rows() == 5);
+  CHECK(summary.cell(0, "movie") == dir.file("v/images") + "/v0.tif");
+  CHECK(summary.number(0, "events") == double(objects.rows()));
+  CHECK(summary.number(0, "frames") == 12);
+  CHECK(summary.cell(0, "events_per_minute").empty());
+  CHECK(summary.number(0, "voxels_per_second") > 0);
   CHECK(events.size() == objects.rows());
   for (size_t i = 0; i < events.size(); ++i) {
     CHECK(events[i].label == int64_t(i + 1));
