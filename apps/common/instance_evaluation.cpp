@@ -38,10 +38,31 @@ std::vector<double> parse_thresholds(const std::string& value) {
   return out;
 }
 
-data::Volume<int32_t> annotated(const std::string& path) {
-  data::Volume<int32_t> labels = read_label_volume(path);
-  for (int32_t& l : labels.voxels) l = std::max(l, 0);  // not annotated counts as background
-  return labels;
+/// Predictions in a folder, without the label volumes that --thresholds writes beside them.
+std::vector<Input> predictions_of(const Arguments& a) {
+  const auto is_labels = [](const std::string& n) { return has_ending(n, {".tif", ".tiff"}) && n.find("_overlay") == std::string::npos; };
+  std::vector<Input> inputs = expand_inputs(a.inputs(), a.flag("--recursive"), is_labels);
+  std::erase_if(inputs, [](const Input& input) {
+    const fs::path folder = fs::path(input.relative).parent_path().filename();
+    return has_ending(folder.string(), {"_thresholds"}) && fs::path(input.relative).filename().string().rfind("labels-", 0) == 0;
+  });
+  check<FileError>(!inputs.empty(), "there are only label volumes of --thresholds. Name their folders to compare them.");
+  return inputs;
+}
+
+/// Voxels that are not annotated, below 0 in the truth, are background in both volumes: what lies there counts neither way.
+metrics::ObjectOverlap annotated_overlap(const LabelPair& pair) {
+  data::Volume<int32_t> truth = read_label_volume(pair.truth), predicted = read_label_volume(pair.predicted);
+  for (const int32_t l : predicted.voxels)
+    check<FileError>(l >= 0, pair.predicted, ": holds the label ", l, " (expected 0 for background and numbers above for objects).");
+  if (truth.extent == predicted.extent)  // else the comparison says so
+    for (size_t i = 0; i < truth.voxels.size(); ++i)
+      if (truth.voxels[i] < 0) truth.voxels[i] = predicted.voxels[i] = 0;
+  try {
+    return metrics::object_overlap(truth, predicted);
+  } catch (const ShapeError& e) {
+    throw FileError(text(pair.predicted, " against ", pair.truth, ": ", e.what()));
+  }
 }
 
 std::string row(const std::string& name, const metrics::InstanceScores& s) {
@@ -83,28 +104,24 @@ std::vector<Option> instance_options() {
 int evaluate_instances(const Arguments& a, Session& session) {
   check<UsageError>(!a.inputs().empty(), "no predictions. Name label volumes or the folder that 'voxgrad predict' wrote.");
   check<UsageError>(a.given("--truth"), "nothing to compare with. Give --truth: label volumes.");
-  for (const char* option : {"--expert", "--movies", "--threshold", "--matcher", "--distance"})
+  for (const char* option : {"--expert", "--movies", "--from", "--threshold", "--prior", "--model", "--matcher", "--distance", "--min-size", "--expert-unit",
+                             "--pixel-size", "--slice-offset"})
     check<UsageError>(!a.given(option), option, " does not go with --instances, which compares label volumes.");
   const std::vector<double> thresholds = parse_thresholds(a.get("--iou"));
   const metrics::Criterion criterion = metrics::criterion_named(a.choice("--criterion"));
   const std::string out = a.get("--out"), file = out + "/instances.csv";
   refuse_existing(file, a.flag("--overwrite"));
-  const auto is_labels = [](const std::string& n) { return has_ending(n, {".tif", ".tiff"}) && n.find("_overlay") == std::string::npos; };
-  const std::vector<LabelPair> pairs = pair_labels(expand_inputs(a.inputs(), a.flag("--recursive"), is_labels), a.get("--truth"));
+  const std::vector<LabelPair> pairs = pair_labels(predictions_of(a), a.get("--truth"));
 
   std::string csv = "volume,threshold,n_true,n_pred,tp,fp,fn,precision,recall,f1,accuracy,mean_matched_score,mean_true_score,panoptic_quality\n";
   std::vector<std::vector<metrics::InstanceScores>> scores(thresholds.size());
   auto progress = session.stage("match", int64_t(pairs.size()), "volumes");
   for (size_t i = 0; i < pairs.size(); ++i) {
     session.check_stop();
-    try {
-      const metrics::ObjectOverlap overlap = metrics::object_overlap(annotated(pairs[i].truth), annotated(pairs[i].predicted));
-      for (size_t k = 0; k < thresholds.size(); ++k) {
-        scores[k].push_back(metrics::match_overlap(overlap, thresholds[k], criterion).scores);
-        csv += row(pairs[i].name, scores[k].back());
-      }
-    } catch (const ShapeError& e) {
-      throw FileError(text(pairs[i].predicted, " against ", pairs[i].truth, ": ", e.what()));
+    const metrics::ObjectOverlap overlap = annotated_overlap(pairs[i]);
+    for (size_t k = 0; k < thresholds.size(); ++k) {
+      scores[k].push_back(metrics::match_overlap(overlap, thresholds[k], criterion).scores);
+      csv += row(pairs[i].name, scores[k].back());
     }
     progress->update(int64_t(i + 1));
   }

@@ -54,4 +54,33 @@ TEST_CASE("evaluate --instances: counts, ratios and panoptic quality per volume 
   CHECK(refusal({dir.file("out"), "--instances"}).find("Give --truth") != std::string::npos);
   CHECK(refusal({dir.file("out"), "--truth", dir.file("truth"), "--instances", "--iou", "2"}).find("--iou is '2'") != std::string::npos);
   CHECK(refusal({dir.file("out"), "--truth", dir.file("out"), "--instances", "--out", dir.file("f")}).find("no true labels in ") != std::string::npos);
+  for (const char* option : {"--prior", "--model", "--min-size", "--from", "--expert-unit", "--pixel-size", "--slice-offset"}) {
+    std::vector<std::string> words{dir.file("out"), "--truth", dir.file("truth"), "--instances", option, option == std::string("--from") ? "labels" : "1"};
+    if (option == std::string("--expert-unit")) words.back() = "pixel";
+    CHECK(refusal(words).find(std::string(option) + " does not go with --instances") == 0);
+  }
+  CHECK(refusal({dir.file("out"), "--truth", dir.file("truth"), "--iou", "0.5"}) == "--iou goes with --instances, which compares whole objects.");
+}
+
+TEST_CASE("evaluate --instances: volumes at many thresholds are no predictions, and regions without annotation do not count") {
+  Scratch dir;
+  data::Volume<int32_t> truth = tiny_balls(0).labels;
+  const data::Volume<int32_t> found = truth;
+  for (int32_t& l : truth.voxels)
+    if (l == 300) l = -1;
+  std::filesystem::create_directories(dir.file("truth"));
+  io::write_tiff_movie(dir.file("truth/a.tif"), truth);
+  write_labels(dir.file("out/a_prediction.tif"), found);
+  write_labels(dir.file("out/a_thresholds/labels-0.100.tif"), found);
+  const std::vector<std::string> words{dir.file("out"), "--truth", dir.file("truth"), "--instances", "--iou", "0.5", "--recursive", "--out", dir.file("e")};
+  REQUIRE(test::run_command(make_evaluate(), words).code == 0);
+  const CsvTable table = CsvTable::read(dir.file("e/instances.csv"));
+  REQUIRE(table.rows() == 2);
+  CHECK(table.number(0, "tp") == 3);
+  CHECK(table.number(0, "fp") == 0);
+  CHECK(table.number(0, "n_pred") == 3);
+  io::write_tiff_movie(dir.file("out/a_prediction.tif"), truth);
+  std::vector<std::string> again = words;
+  again.push_back("--overwrite");
+  CHECK(message_of<FileError>([&] { test::run_command(make_evaluate(), again); }).find("a_prediction.tif: holds the label -1") != std::string::npos);
 }
