@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // voxgrad evaluate: predictions against experts and true masks, per movie and in total.
 
+#include <cmath>
 #include <filesystem>
 
 #include <fmt/format.h>
@@ -224,9 +225,11 @@ MovieScores scores_without_negatives(const std::vector<MovieFiles>& files, Sessi
       truth.read(at, at + 1, mask.data());
       for (size_t i = 0; i < mask.size(); ++i) {
         check<FileError>(frame[i] >= 0 && frame[i] <= 1, f.probability, ": frame ", at, " holds ", frame[i], " (expected a probability from 0 to 1).");
+        check<FileError>(mask[i] >= 0 && mask[i] <= float(1 << 24) && mask[i] == std::floor(mask[i]), f.truth, ": frame ", at, " holds ", mask[i],
+                         " (expected whole numbers from 0 on, one per event).");
         labels[i] = int32_t(mask[i]);
       }
-      scores.add_frame(at, e, frame.data(), labels.data());
+      scores.add_frame(f.truth, at, e, frame.data(), labels.data());
     }
     scores.end_movie();
   }

@@ -85,7 +85,7 @@ MovieScores score_movies(models::UNet3d& net, const TrainConfig& config, const s
       predict_movie(net, plan, options, [&](int64_t t, float* out) { fold.read_input(movie, t, 1, out); },
                     [&](int64_t t, const float* p) {
                       fold.read_label_ids(movie, t, 1, labels.data());
-                      scores.add_frame(t, movie.extent, p, labels.data());
+                      scores.add_frame(dataset + ": " + movie.group, t, movie.extent, p, labels.data());
                     },
                     [&](int64_t done) {
                       session.check_stop();

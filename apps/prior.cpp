@@ -22,7 +22,7 @@ void score_movie(models::UNet3d& net, const data::Hdf5Fold& fold, const data::Mo
   predict_movie(net, plan, options, [&](int64_t t, float* out) { fold.read_input(movie, t, 1, out); },
                 [&](int64_t t, const float* scores) {
                   fold.read_label_ids(movie, t, 1, labels.data());
-                  into.add_frame(t, movie.extent, scores, labels.data());
+                  into.add_frame(fold.file().path() + ": " + movie.group, t, movie.extent, scores, labels.data());
                 },
                 [&](int64_t done) {
                   session.check_stop();

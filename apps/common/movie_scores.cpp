@@ -7,21 +7,21 @@
 
 namespace voxgrad::app {
 
-void MovieScores::add_frame(int64_t t, const data::Extent3& extent, const float* scores, const int32_t* labels) {
+void MovieScores::add_frame(const std::string& name, int64_t t, const data::Extent3& extent, const float* scores, const int32_t* labels) {
   const size_t n = size_t(extent[1] * extent[2]);
   if (!labeler_) labeler_ = std::make_unique<metrics::ComponentLabeler<int32_t>>(extent[1], extent[2]);
   values_.resize(n);
   numbers_.resize(n);
   for (size_t i = 0; i < n; ++i) {
-    check<FileError>(codes_ ? labels[i] == 0 || labels[i] == 1 || labels[i] == 2 || labels[i] == 255 : labels[i] >= 0, "movie ", movies_ + 1,
-                     ", frame ", t, ": the label ", labels[i], codes_ ? " is none of the codes 0, 1, 2 and 255." : " is below 0.");
+    check<FileError>(codes_ ? labels[i] == 0 || labels[i] == 1 || labels[i] == 2 || labels[i] == 255 : labels[i] >= 0, name, ": frame ", t,
+                     ": the label ", labels[i], codes_ ? " is none of the codes 0, 1, 2 and 255." : " is below 0.");
     values_[i] = codes_ ? labels[i] == 1 : labels[i];
   }
   labeler_->add_frame(values_.data(), numbers_.data());
   for (size_t i = 0; i < n; ++i) {
     if (codes_ && labels[i] == 255) continue;
     const double s = double(scores[i]), limit = pu::ScoreHistogram::limit;
-    check<FileError>(std::isfinite(s), "movie ", movies_ + 1, ", frame ", t, ": a score is ", s, ".");
+    check<FileError>(std::isfinite(s), name, ": frame ", t, ": a score is ", s, ".");
     const double z = s <= 0 ? -limit : s >= 1 ? limit : std::log(s / (1 - s));
     all_.add(numbers_[i] > 0, z);
     if (numbers_[i] > 0) pieces_.add(int64_t(numbers_[i]), z);

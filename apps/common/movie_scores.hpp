@@ -3,6 +3,7 @@
 // Scores of whole movies of which some events are labelled, counted in one sweep: for priors, thresholds and measures without negatives.
 
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "voxgrad/metrics/components.hpp"
@@ -16,9 +17,9 @@ class MovieScores {
   /// codes: label volumes hold 0 unlabeled, 1 positive, 2 known negative (one of everything), 255 ignored, instead of event numbers.
   explicit MovieScores(bool codes = false) : codes_(codes) {}
 
-  /// Frame t of a movie, frames in order: probabilities and labels, [H,W] each. Errors: FileError for a label that is none of the codes, or a score
-  /// that is not finite.
-  void add_frame(int64_t t, const data::Extent3& extent, const float* scores, const int32_t* labels);
+  /// Frame t of a movie, frames in order: probabilities and labels, [H,W] each. Errors: FileError that begins with `name` (of its file) for a label
+  /// that is none of the codes, or a score that is not finite.
+  void add_frame(const std::string& name, int64_t t, const data::Extent3& extent, const float* scores, const int32_t* labels);
   /// After the last frame of a movie.
   void end_movie();
 

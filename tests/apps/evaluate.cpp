@@ -310,6 +310,18 @@ TEST_CASE("evaluate: a label movie with fractions is refused") {
                  "probability give --threshold."));
 }
 
+TEST_CASE("evaluate: true masks of fractions are refused by name where only some events are labelled") {
+  const Results r;
+  std::filesystem::remove(r.results + "/b_labels.tif");
+  data::Volume<float> half({12, 30, 40});
+  half.at(3, 0, 0) = 0.5f;
+  io::write_tiff_movie(r.truth + "/a.tif", half);
+  const Outcome o = evaluate({r.results, "--truth", r.truth, "--out", r.scratch.file("out"), "--threshold", "0.7", "--prior", "0.012"});
+  CHECK(o.code == 1);
+  INFO(o.error << o.err << o.out);
+  CHECK(contains(o.error, "a.tif: frame 3 holds 0.5 (expected whole numbers from 0 on, one per event)."));
+}
+
 TEST_CASE("evaluate: measures without negatives where the truth holds a part of the events") {
   const Results r;
   std::filesystem::remove(r.results + "/b_labels.tif");

@@ -36,7 +36,7 @@ struct Movies {
     for (size_t i = 0; i < score.size(); ++i) score[i] = float(1 / (1 + std::exp(-(random.normal() + (truth[i] ? 2.5 : -2.5)))));
   }
   void add(MovieScores& m) const {
-    for (int64_t t = 0; t < extent[0]; ++t) m.add_frame(t, extent, score.data() + t * 1600, label.data() + t * 1600);
+    for (int64_t t = 0; t < extent[0]; ++t) m.add_frame("a.tif", t, extent, score.data() + t * 1600, label.data() + t * 1600);
     m.end_movie();
   }
 };
@@ -52,9 +52,9 @@ TEST_CASE("movie scores: events are connected voxels, blocks hold the rest, movi
     std::vector<int32_t> arms(80, 0), base(80, 0);
     arms[0] = arms[2] = arms[30] = 1;
     base[0] = base[1] = base[2] = 1;
-    m.add_frame(0, e, score.data(), arms.data());
-    m.add_frame(1, e, score.data(), arms.data());
-    m.add_frame(2, e, score.data(), base.data());
+    m.add_frame("a.tif", 0, e, score.data(), arms.data());
+    m.add_frame("a.tif", 1, e, score.data(), arms.data());
+    m.add_frame("a.tif", 2, e, score.data(), base.data());
     m.end_movie();
   }
   CHECK(m.movies() == 2);
@@ -72,15 +72,15 @@ TEST_CASE("movie scores: codes, and what is none") {
   const std::vector<float> score = {0.9f, 0.1f, 0.2f, 0.3f, 0};
   const std::vector<int32_t> codes = {1, 0, 2, 255, 0}, wrong = {1, 0, 3, 0, 0}, negative = {0, -1, 0, 0, 0};
   MovieScores m(true);
-  m.add_frame(0, e, score.data(), codes.data());
+  m.add_frame("a.tif", 0, e, score.data(), codes.data());
   m.end_movie();
   CHECK(m.all().table().positive == 1);
   CHECK(m.all().table().unlabeled == 3);
-  CHECK(message_of<FileError>([&] { MovieScores(true).add_frame(7, e, score.data(), wrong.data()); }) ==
-        "movie 1, frame 7: the label 3 is none of the codes 0, 1, 2 and 255.");
-  CHECK(message_of<FileError>([&] { MovieScores().add_frame(0, e, score.data(), negative.data()); }) == "movie 1, frame 0: the label -1 is below 0.");
+  CHECK(message_of<FileError>([&] { MovieScores(true).add_frame("a.tif", 7, e, score.data(), wrong.data()); }) ==
+        "a.tif: frame 7: the label 3 is none of the codes 0, 1, 2 and 255.");
+  CHECK(message_of<FileError>([&] { MovieScores().add_frame("a.tif", 0, e, score.data(), negative.data()); }) == "a.tif: frame 0: the label -1 is below 0.");
   const std::vector<float> nan = {NAN, 0, 0, 0, 0};
-  CHECK(message_of<FileError>([&] { MovieScores().add_frame(0, e, nan.data(), codes.data()); }) == "movie 1, frame 0: a score is nan.");
+  CHECK(message_of<FileError>([&] { MovieScores().add_frame("a.tif", 0, e, nan.data(), codes.data()); }) == "a.tif: frame 0: a score is nan.");
 }
 
 TEST_CASE("pu report: the numbers are those of counting, the thresholds those of trying all") {
