@@ -68,8 +68,10 @@ TEST_CASE("evaluate --instances: volumes at many thresholds are no predictions, 
   const data::Volume<int32_t> found = truth;
   for (int32_t& l : truth.voxels)
     if (l == 300) l = -1;
+  data::Volume<float> partial(truth.extent);  // uint16 has no numbers below 0
+  std::copy(truth.voxels.begin(), truth.voxels.end(), partial.voxels.begin());
   std::filesystem::create_directories(dir.file("truth"));
-  io::write_tiff_movie(dir.file("truth/a.tif"), truth);
+  io::write_tiff_movie(dir.file("truth/a.tif"), partial);
   write_labels(dir.file("out/a_prediction.tif"), found);
   write_labels(dir.file("out/a_thresholds/labels-0.100.tif"), found);
   const std::vector<std::string> words{dir.file("out"), "--truth", dir.file("truth"), "--instances", "--iou", "0.5", "--recursive", "--out", dir.file("e")};
@@ -79,7 +81,7 @@ TEST_CASE("evaluate --instances: volumes at many thresholds are no predictions, 
   CHECK(table.number(0, "tp") == 3);
   CHECK(table.number(0, "fp") == 0);
   CHECK(table.number(0, "n_pred") == 3);
-  io::write_tiff_movie(dir.file("out/a_prediction.tif"), truth);
+  io::write_tiff_movie(dir.file("out/a_prediction.tif"), partial);
   std::vector<std::string> again = words;
   again.push_back("--overwrite");
   CHECK(message_of<FileError>([&] { test::run_command(make_evaluate(), again); }).find("a_prediction.tif: holds the label -1") != std::string::npos);
