@@ -1,19 +1,16 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // voxgrad predict: raw movies -> probability, labels, event table, preview.
 
-#include <sys/stat.h>
-
 #include <chrono>
-#include <map>
 #include <mutex>
 
 #include <fmt/format.h>
 
 #include "commands.hpp"
 #include "common/event_finder.hpp"
-#include "common/files.hpp"
 #include "common/model_folder.hpp"
 #include "common/movie_outputs.hpp"
+#include "common/movie_queue.hpp"
 #include "common/predictor.hpp"
 #include "common/stardist_commands.hpp"
 #include "common/stardist_model.hpp"
@@ -51,22 +48,6 @@ struct Job {
   float threshold = 0.5f;
   Total total = {};
 };
-
-/// Where a movie's files go: the structure below the input folder is kept.
-std::string output_stem(const std::string& out, const std::string& relative) {
-  const size_t dot = relative.find_last_of('.'), slash = relative.find_last_of('/');
-  const bool has_ending = dot != std::string::npos && (slash == std::string::npos || dot > slash);
-  return out + "/" + (has_ending ? relative.substr(0, dot) : relative);
-}
-
-void refuse_shared_outputs(const std::string& out, const std::vector<Input>& inputs) {
-  std::map<std::string, std::string> taken;
-  for (const Input& input : inputs) {
-    const auto at = taken.emplace(output_stem(out, input.relative), input.path);
-    check<UsageError>(at.second, at.first->second, " and ", input.path, " would both be written to ", at.first->first,
-                      "_*. Give a folder above them and --recursive, or another --out for one.");
-  }
-}
 
 data::Preprocess measure(io::TiffMovie& movie, Session& session) {
   const data::Extent3 extent = movie.extent();
@@ -164,20 +145,7 @@ int run_predict(const Arguments& a, Session& session) {
     check<UsageError>(!a.given(o.name), o.name, " goes with StarDist models; ", a.get("--model"), " is none.");
   const ModelFolder folder = ModelFolder::existing(a.get("--model"));
   const std::string out = a.given("--out") ? a.get("--out") : a.get("--out") + "/" + folder.name();
-  check<UsageError>(!a.inputs().empty(), "no movies. Name TIFF files or folders.");
-  refuse_output_in_input(out, a.inputs());
-  const bool sequence = a.flag("--sequence");
-  std::vector<Input> inputs;
-  if (sequence) {
-    for (const std::string& folder_name : a.inputs()) {
-      std::string path = folder_name;
-      while (path.size() > 1 && path.back() == '/') path.pop_back();
-      inputs.push_back({path, path.substr(path.find_last_of('/') + 1)});
-    }
-  } else {
-    inputs = expand_inputs(a.inputs(), a.flag("--recursive"), [](const std::string& n) { return has_ending(n, {".tif", ".tiff"}); });
-  }
-  refuse_shared_outputs(out, inputs);
+  const std::vector<Input> movies = movies_to_predict(a, out);
   const TrainConfig config = train_config(folder.config());
   const auto net = folder.network(a.flag("--latest"));
   set_threads(session.threads());
@@ -187,7 +155,7 @@ int run_predict(const Arguments& a, Session& session) {
   job.tiff.axes = a.maybe("--axes").value_or("");
   job.tiff.channel = a.given("--channel") ? int(a.integer("--channel", 1, 1 << 20)) : 0;
   job.tiff.allow_truncated = a.flag("--allow-truncated");
-  job.tiff.sequence = sequence;
+  job.tiff.sequence = a.flag("--sequence");
   job.outputs.probability = !a.flag("--no-probability");
   job.outputs.labels = !a.flag("--no-labels");
   job.outputs.preview = !a.flag("--no-preview");
@@ -198,46 +166,19 @@ int run_predict(const Arguments& a, Session& session) {
   job.outputs.wide_labels = a.choice("--labels-type") == "uint32";
   session.note(fmt::format("model {}, threshold {:.4f}, {} threads on the cpu", folder.path(), job.threshold, threads()));
 
-  SummaryTable table(out, a.flag("--overwrite"));
-  std::vector<std::string> failed;
-  int64_t skipped = 0;
-  for (const Input& input : inputs) {
-    session.check_stop();
-    const std::string stem = output_stem(out, input.relative);
-    if (!a.flag("--overwrite") && MovieOutputs::finished(stem)) {
-      session.note(text(input.path, ": finished already, skipped (--overwrite does it again)"));
-      ++skipped;
-      continue;
-    }
-    try {
-      const MovieSummary summary = predict_one(job, input, stem, session);
-      if (!session.dry_run()) table.add(input.path, summary, job.threshold);
-    } catch (const UsageError&) {
-      throw;
-    } catch (const Error& e) {
-      if (inputs.size() == 1) throw;
-      session.note(text("failed: ", e.what()));
-      failed.push_back(e.what());
-    }
-  }
-  if (!session.dry_run()) {
-    table.write();
-    session.print(table.path());
-  }
-  session.result("movies", int64_t(inputs.size()) - skipped - int64_t(failed.size()));
-  session.result("skipped", skipped);
-  session.result("failed", int64_t(failed.size()));
-  if (const Total& total = job.total; total.seconds > 0) {
+  const auto predict = [&](const Input& movie, const std::string& stem, SummaryTable& table) {
+    const MovieSummary summary = predict_one(job, movie, stem, session);
+    if (!session.dry_run()) table.add(movie.path, summary, job.threshold);
+  };
+  return predict_each(movies, out, a, session, predict, [&] {
+    const Total& total = job.total;
+    if (total.seconds == 0) return;
     session.note(fmt::format("{:.2f} million voxels/s through the network, {:.0f} % of the time in convolutions; {:.2f} million voxels/s with all files",
                              total.voxels / total.seconds / 1e6, 100 * total.convolution / total.lane_seconds, total.voxels / total.all_seconds / 1e6));
     session.result("voxels_per_second", total.voxels / total.seconds);
     session.result("voxels_per_second_with_files", total.voxels / total.all_seconds);
     session.result("convolution_share", total.convolution / total.lane_seconds);
-  }
-  if (failed.empty()) return 0;
-  session.note(text(failed.size(), " of ", inputs.size(), " movies failed:"));
-  for (const std::string& line : failed) session.note("  " + line);
-  return 1;
+  });
 }
 
 }  // namespace

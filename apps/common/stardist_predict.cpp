@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <filesystem>
-#include <map>
 #include <optional>
 
 #include <fmt/format.h>
@@ -11,6 +10,7 @@
 #include "event_finder.hpp"
 #include "files.hpp"
 #include "movie_outputs.hpp"
+#include "movie_queue.hpp"
 #include "stardist_commands.hpp"
 #include "stardist_data.hpp"
 #include "stardist_model.hpp"
@@ -287,10 +287,6 @@ Job make_job(const Arguments& a, StarDistModel& model, Session& session) {
   return job;
 }
 
-std::string stem_of(const std::string& out, const std::string& relative) {
-  return (std::filesystem::path(out) / std::filesystem::path(relative).replace_extension()).string();
-}
-
 }  // namespace
 
 std::vector<Option> stardist_predict_options() {
@@ -309,59 +305,19 @@ int predict_stardist(const Arguments& a, Session& session) {
   StarDistModel model = open_stardist_model(a.get("--model"), a.flag("--latest"));
   const std::string name = std::filesystem::path(model.path).filename().string();
   const std::string out = a.given("--out") ? a.get("--out") : a.get("--out") + "/" + name;
-  check<UsageError>(!a.inputs().empty(), "no volumes. Name TIFF files or folders.");
-  refuse_output_in_input(out, a.inputs());
-  std::vector<Input> inputs;
-  if (a.flag("--sequence"))
-    for (const std::string& folder : a.inputs()) inputs.push_back({folder, std::filesystem::path(folder + "/.").parent_path().filename().string()});
-  else
-    inputs = expand_inputs(a.inputs(), a.flag("--recursive"), [](const std::string& n) { return has_ending(n, {".tif", ".tiff"}); });
-  std::map<std::string, std::string> taken;
-  for (const Input& input : inputs) {
-    const auto at = taken.emplace(stem_of(out, input.relative), input.path);
-    check<UsageError>(at.second, at.first->second, " and ", input.path, " would both be written to ", at.first->first,
-                      "_*. Give a folder above them and --recursive, or another --out for one.");
-  }
+  const std::vector<Input> movies = movies_to_predict(a, out);
   set_threads(session.threads());
   Job job = make_job(a, model, session);
   for (const std::string& note : model.notes) session.note(note);
   session.note(fmt::format("StarDist model {}: prob {:.4f}, nms {:.4f}, normalisation {}, {} threads on the cpu", model.path, job.prob, job.nms,
                            job.normalize, threads()));
-  SummaryTable table(out, a.flag("--overwrite"));
-  std::vector<std::string> failed;
-  int64_t skipped = 0, objects = 0;
-  for (const Input& input : inputs) {
-    session.check_stop();
-    const std::string stem = stem_of(out, input.relative);
-    if (!a.flag("--overwrite") && std::filesystem::exists(stem + "_events.csv")) {
-      session.note(text(input.path, ": finished already, skipped (--overwrite does it again)"));
-      ++skipped;
-      continue;
-    }
-    try {
-      const Done done = predict_one(job, input, stem, session);
-      objects += done.objects;
-      if (!session.dry_run()) table.add(input.path, done.summary, float(job.prob));
-    } catch (const UsageError&) {
-      throw;
-    } catch (const Error& e) {
-      if (inputs.size() == 1) throw;
-      session.note(text("failed: ", e.what()));
-      failed.push_back(e.what());
-    }
-  }
-  if (!session.dry_run()) {
-    table.write();
-    session.print(table.path());
-  }
-  session.result("movies", int64_t(inputs.size()) - skipped - int64_t(failed.size()));
-  session.result("skipped", skipped);
-  session.result("failed", int64_t(failed.size()));
-  session.result("objects", objects);
-  if (failed.empty()) return 0;
-  session.note(text(failed.size(), " of ", inputs.size(), " volumes failed:"));
-  for (const std::string& line : failed) session.note("  " + line);
-  return 1;
+  int64_t objects = 0;
+  const auto predict = [&](const Input& movie, const std::string& stem, SummaryTable& table) {
+    const Done done = predict_one(job, movie, stem, session);
+    objects += done.objects;
+    if (!session.dry_run()) table.add(movie.path, done.summary, float(job.prob));
+  };
+  return predict_each(movies, out, a, session, predict, [&] { session.result("objects", objects); });
 }
 
 }  // namespace voxgrad::app

@@ -30,18 +30,12 @@ void apply_options(const Arguments& a, Config& config) {
     config.set("stardist_config.train_patch_size", text("[", *p, ", ", *p, ", ", *p, "]"), "--patch-size");
 }
 
-/// Median extents of the boxes of the objects, in voxels; of at most 200 volumes that hold any.
+/// Median extents of the boxes of the objects, in voxels; of the first 200 volumes.
 std::array<double, 3> object_extents(const stardist::ExampleSource& source) {
-  std::array<std::vector<double>, 3> of_volumes;
-  for (int64_t i = 0; i < std::min<int64_t>(source.size(), 200); ++i) {
-    std::array<std::vector<double>, 3> sizes;
-    const auto example = source.example(i);
-    for (const auto& [id, box] : data::object_boxes(example->labels))
-      for (size_t a = 0; a < 3; ++a) sizes[a].push_back(double(box.extent()[a]));
-    for (size_t a = 0; a < 3 && !sizes[a].empty(); ++a) of_volumes[a].push_back(data::median(sizes[a]));
-  }
-  check<FileError>(!of_volumes[0].empty(), "the training data hold no objects, so their extents cannot be measured. Set stardist_config.anisotropy.");
-  return {data::median(of_volumes[0]), data::median(of_volumes[1]), data::median(of_volumes[2])};
+  data::MedianExtents extents;
+  for (int64_t i = 0; i < std::min<int64_t>(source.size(), 200); ++i) extents.add(source.example(i)->labels);
+  check<FileError>(extents.value()[0] > 0, "the training data hold no objects, so their extents cannot be measured. Set stardist_config.anisotropy.");
+  return extents.value();
 }
 
 /// Fills in what the configuration leaves to the data.

@@ -8,6 +8,7 @@
 #include <filesystem>
 #include <set>
 
+#include "apps/columns.hpp"
 #include "apps/scratch.hpp"
 #include "apps/stardist_tiny.hpp"
 #include "apps/throws.hpp"
@@ -46,13 +47,6 @@ int interrupted_step(Job& job) {
   }
   reset_signals();
   return signal;
-}
-
-std::vector<double> column(const std::string& file, const std::string& name) {
-  const CsvTable table = CsvTable::read(file);
-  std::vector<double> out;
-  for (size_t r = 0; r < table.rows(); ++r) out.push_back(table.number(r, name));
-  return out;
 }
 
 }  // namespace

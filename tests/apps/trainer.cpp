@@ -9,6 +9,7 @@
 #include <filesystem>
 #include <sstream>
 
+#include "apps/columns.hpp"
 #include "apps/scratch.hpp"
 #include "apps/throws.hpp"
 #include "apps/tiny.hpp"
@@ -84,13 +85,6 @@ std::shared_ptr<const data::CropSource> poisoned(const TrainConfig& config, int6
   std::fill(crops[size_t(order[size_t(step * config.training.batch_size)])].input.begin(),
             crops[size_t(order[size_t(step * config.training.batch_size)])].input.end(), value);
   return std::make_shared<data::MemorySource>(data::Extent3{12, 12, 12}, crops);
-}
-
-std::vector<double> column(const std::string& file, const std::string& name) {
-  const CsvTable table = CsvTable::read(file);
-  std::vector<double> out;
-  for (size_t r = 0; r < table.rows(); ++r) out.push_back(table.number(r, name));
-  return out;
 }
 
 }  // namespace

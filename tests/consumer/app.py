@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Installs the library voxgrad_app of a finished build and makes a program of one's own with it: app.py BUILD SOURCE VERSION MESON..."""
 import os
-import shutil
-import subprocess
 import sys
 import tempfile
+
+from checks import Problem, compiler, expect, run, run_checks
 
 BUILD, SOURCE, VERSION, MESON = sys.argv[1], sys.argv[2], sys.argv[3], sys.argv[4:]
 PROGRAM = os.path.join(SOURCE, "tests", "consumer", "own_risk.cpp")
@@ -14,22 +14,6 @@ find_package(voxgrad {version} REQUIRED COMPONENTS app)
 add_executable(own_risk {program})
 target_link_libraries(own_risk PRIVATE voxgrad::app)
 """
-
-
-class Problem(Exception):
-    pass
-
-
-def run(command, cwd=None, code=0, **environment):
-    done = subprocess.run(command, cwd=cwd, env={**os.environ, **environment}, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    if done.returncode != code:
-        raise Problem(f"{' '.join(command)} ended with {done.returncode}, expected {code}:\n{done.stdout[-3000:]}")
-    return done.stdout
-
-
-def expect(text, part):
-    if part not in text:
-        raise Problem(f"expected {part!r} in:\n{text[-3000:]}")
 
 
 def installed(work):
@@ -46,7 +30,7 @@ def by_pkgconfig(work, prefix):
     path = {"PKG_CONFIG_PATH": os.path.join(prefix, "share", "pkgconfig")}
     flags = run(["pkg-config", f"--define-variable=prefix={prefix}", "--cflags", "--libs", f"voxgrad_app >= {VERSION}"], **path)
     program = os.path.join(work, "own_risk")
-    run(os.environ.get("CXX", "c++").split() + ["-std=c++20", "-O1", PROGRAM, "-o", program] + flags.split())
+    run(compiler() + ["-std=c++20", "-O1", PROGRAM, "-o", program] + flags.split())
     use(work, program)
 
 
@@ -76,23 +60,4 @@ def use(work, program):
     expect(open(os.path.join(work, "model", "config.yaml")).read(), "loss: mine")
 
 
-def main():
-    passed = failed = skipped = 0
-    with tempfile.TemporaryDirectory() as work:
-        prefix = installed(work)
-        for check in (by_pkgconfig, by_cmake):
-            if "cmake" in check.__name__ and not shutil.which("cmake"):
-                print(f"skipped: {check.__name__} (cmake is not here)")
-                skipped += 1
-                continue
-            try:
-                check(work, prefix)
-                passed += 1
-            except Problem as problem:
-                print(f"{check.__name__}: {problem}")
-                failed += 1
-    print(f"{passed} passed, {failed} failed" + (f", {skipped} skipped" if skipped else ""))
-    return 1 if failed or not passed else 0
-
-
-sys.exit(main())
+sys.exit(run_checks(installed, (by_pkgconfig, by_cmake)))

@@ -2,9 +2,10 @@
 """Installs the headers into a temporary prefix, moves it, and builds a program against it three ways: run.py SOURCE VERSION"""
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
+
+from checks import Problem, compiler, expect, run, run_checks
 
 SOURCE, VERSION = sys.argv[1], sys.argv[2]
 PROGRAM = os.path.join(SOURCE, "tests", "consumer", "uses.cpp")
@@ -18,27 +19,6 @@ target_link_libraries(uses PRIVATE voxgrad::voxgrad)
 MESON = """project('consumer', 'cpp', default_options: 'cpp_std=c++20')
 executable('uses', 'uses.cpp', dependencies: dependency('voxgrad', version: '>={version}'))
 """
-
-
-class Problem(Exception):
-    pass
-
-
-def run(command, cwd=None, **environment):
-    done = subprocess.run(command, cwd=cwd, env={**os.environ, **environment}, text=True, stdout=subprocess.PIPE,
-                          stderr=subprocess.STDOUT)
-    if done.returncode:
-        raise Problem(f"{' '.join(command)} ended with {done.returncode}:\n{done.stdout[-3000:]}")
-    return done.stdout
-
-
-def expect(text, part):
-    if part not in text:
-        raise Problem(f"expected {part!r} in:\n{text[-3000:]}")
-
-
-def compiler():
-    return os.environ.get("CXX", "c++").split()
 
 
 def install(work):
@@ -103,23 +83,4 @@ def by_meson(work, prefix):
     expect(run([os.path.join(folder, "build", "uses")]), f"voxgrad {VERSION} sum 5460")
 
 
-def main():
-    passed = failed = skipped = 0
-    with tempfile.TemporaryDirectory() as work:
-        prefix = install(work)
-        for check in (by_pkgconfig, by_cmake, cmake_refuses_newer, by_meson):
-            if "cmake" in check.__name__ and not shutil.which("cmake"):
-                print(f"skipped: {check.__name__} (cmake is not here)")
-                skipped += 1
-                continue
-            try:
-                check(work, prefix)
-                passed += 1
-            except Problem as problem:
-                print(f"{check.__name__}: {problem}")
-                failed += 1
-    print(f"{passed} passed, {failed} failed" + (f", {skipped} skipped" if skipped else ""))
-    return 1 if failed or not passed else 0
-
-
-sys.exit(main())
+sys.exit(run_checks(install, (by_pkgconfig, by_cmake, cmake_refuses_newer, by_meson)))

@@ -28,12 +28,12 @@ class Block {
                      {g.kernel, g.kernel, g.kernel}, {1, 1, 1}, {pad, pad, pad}, {1, 1, 1}};
     problem_.sources = sources_;
     const double fan = std::sqrt(3.0 / double(Ci * g.kernel * g.kernel * g.kernel));
-    w_ = values(g.kernel * g.kernel * g.kernel * Ci * g.Co, 11, fan);
-    bias_ = values(g.Co, 12, 0.5);
+    w_ = noise_values<T>(g.kernel * g.kernel * g.kernel * Ci * g.Co, 11, fan);
+    bias_ = noise_values<T>(g.Co, 12, 0.5);
     for (int i = 0; i < sources_; ++i) {
-      x_.push_back(values(points * g.C[i], uint64_t(1 + i), 1, 0.2));
-      gamma_.push_back(values(g.C[i], uint64_t(3 + i), 0.3, 1));
-      beta_.push_back(values(g.C[i], uint64_t(5 + i), 0.5));
+      x_.push_back(noise_values<T>(points * g.C[i], uint64_t(1 + i), 1, 0.2));
+      gamma_.push_back(noise_values<T>(g.C[i], uint64_t(3 + i), 0.3, 1));
+      beta_.push_back(noise_values<T>(g.C[i], uint64_t(5 + i), 0.5));
       mean_.push_back(noise_vector<double>(g.C[i], uint64_t(7 + i), 0.5));
       inv_std_.push_back(noise_vector<double>(g.C[i], uint64_t(9 + i), 0.2, 1.1));
       scale_.emplace_back(), shift_.emplace_back();
@@ -100,13 +100,6 @@ class Block {
   }
 
  private:
-  /// The same numbers in both precisions.
-  static Guarded<T> values(int64_t n, uint64_t seed, double scale, double offset = 0) {
-    Guarded<T> v(n);
-    for (int64_t i = 0; i < n; ++i) v[i] = T(float(offset + scale * noise(i, seed)));
-    return v;
-  }
-
   Geometry g_;
   int sources_;
   FusedConvProblem problem_{};

@@ -83,6 +83,14 @@ void same_bits_on_threads(Guarded<T>& out, F&& f) {
   voxgrad::set_threads(before);
 }
 
+/// offset + scale * noise, the same numbers in both precisions.
+template <class T>
+Guarded<T> noise_values(int64_t n, uint64_t seed, double scale, double offset = 0) {
+  Guarded<T> v(n);
+  for (int64_t i = 0; i < n; ++i) v[i] = T(float(offset + scale * noise(i, seed)));
+  return v;
+}
+
 /// Largest |got - want(i)| / (|want(i)| + floor).
 template <class T, class Want>
 double worst(Guarded<T>& got, double floor, Want&& want) {

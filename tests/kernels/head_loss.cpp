@@ -22,11 +22,11 @@ template <class T>
 class Head {
  public:
   explicit Head(const Geometry& g) : g_(g), points_(g.N * g.in[0] * g.in[1] * g.in[2]) {
-    x_ = values(points_ * g.C, 1, 1, 0.2);
-    w_ = values(g.C * g.Co, 2, std::sqrt(3.0 / double(g.C)));
-    bias_ = values(g.Co, 3, 0.5);
-    target_ = values(points_ * g.Co, 4, 0.5, 0.5);
-    gamma_ = values(g.C, 5, 0.3, 1), beta_ = values(g.C, 6, 0.5);
+    x_ = noise_values<T>(points_ * g.C, 1, 1, 0.2);
+    w_ = noise_values<T>(g.C * g.Co, 2, std::sqrt(3.0 / double(g.C)));
+    bias_ = noise_values<T>(g.Co, 3, 0.5);
+    target_ = noise_values<T>(points_ * g.Co, 4, 0.5, 0.5);
+    gamma_ = noise_values<T>(g.C, 5, 0.3, 1), beta_ = noise_values<T>(g.C, 6, 0.5);
     for (int64_t c = 0; c < g.C; ++c) {
       mean_.push_back(0.5 * noise(c, 7)), inv_std_.push_back(1.1 + 0.2 * noise(c, 8));
       scale_.push_back(double(gamma_[c]) * inv_std_[size_t(c)]);
@@ -98,13 +98,6 @@ class Head {
     all.emplace_back();
     for (int64_t i = 0; i < buffer.size(); ++i) all.back().push_back(double(buffer[i]));
   }
-  /// The same numbers in both precisions.
-  static Guarded<T> values(int64_t n, uint64_t seed, double scale, double offset = 0) {
-    Guarded<T> v(n);
-    for (int64_t i = 0; i < n; ++i) v[i] = T(float(offset + scale * noise(i, seed)));
-    return v;
-  }
-
   Geometry g_;
   int64_t points_;
   FusedConvProblem problem_{};

@@ -7,6 +7,7 @@
 
 #include "../catch.hpp"
 #include "../message.hpp"
+#include "../settings.hpp"
 #include "golden.hpp"
 #include "volumes.hpp"
 
@@ -16,11 +17,6 @@ using test::ellipsoids;
 using test::message;
 
 namespace {
-
-struct Threads {
-  int before = threads();
-  ~Threads() { set_threads(before); }
-};
 
 /// Section 4.1 of the specification, one ray after the other.
 template <class T>
@@ -126,7 +122,7 @@ TEST_CASE("star distances: voxels without annotation count as background") {
 }
 
 TEST_CASE("star distances: the same for any number of threads, and in a caller's memory") {
-  const Threads restore;
+  const test::Settings restore;
   const auto labels = ellipsoids<uint16_t>({10, 30, 31}, 25, 6, 2);
   const Rays rays = make_rays(GoldenSpiral{10, {}});
   set_threads(1);

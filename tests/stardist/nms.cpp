@@ -8,6 +8,7 @@
 
 #include "../catch.hpp"
 #include "../message.hpp"
+#include "../settings.hpp"
 #include "suppression_cases.hpp"
 
 using namespace voxgrad;
@@ -15,12 +16,6 @@ using namespace voxgrad::stardist;
 using test::message;
 
 namespace {
-
-/// Restores the number of threads.
-struct KeepThreads {
-  int count = threads();
-  ~KeepThreads() { set_threads(count); }
-};
 
 std::vector<int64_t> integers(const test::Npy& npy) { return {npy.values.begin(), npy.values.end()}; }
 
@@ -104,7 +99,7 @@ TEST_CASE("suppression: the package's survivors in its order") {
 }
 
 TEST_CASE("suppression: the same as the plain double loop, whatever the threads") {
-  const KeepThreads keep;
+  const test::Settings keep;
   const Rays rays = make_rays(GoldenSpiral{24, Vec3d{1.5, 1, 1}});
   int survivors = 0;
   for (uint64_t seed = 1; seed <= 6; ++seed) {

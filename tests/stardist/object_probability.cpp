@@ -8,6 +8,7 @@
 
 #include "../catch.hpp"
 #include "../message.hpp"
+#include "../settings.hpp"
 #include "golden.hpp"
 #include "volumes.hpp"
 
@@ -17,11 +18,6 @@ using test::ellipsoids;
 using test::message;
 
 namespace {
-
-struct Threads {
-  int before = threads();
-  ~Threads() { set_threads(before); }
-};
 
 double largest_difference(const std::vector<float>& found, const std::vector<float>& expected) {
   REQUIRE(found.size() == expected.size());
@@ -108,7 +104,7 @@ TEST_CASE("object probability: one voxel, many objects, nothing, voxels without 
 }
 
 TEST_CASE("object probability: the same for any number of threads, and in a batch") {
-  const Threads restore;
+  const test::Settings restore;
   const auto labels = ellipsoids<uint16_t>({12, 31, 30}, 30, 6, 8);
   set_threads(1);
   const auto one = object_probability(labels, Vec3d{1.7, 1.08, 1}).voxels;

@@ -9,6 +9,7 @@
 
 #include "../catch.hpp"
 #include "../message.hpp"
+#include "../settings.hpp"
 #include "suppression_cases.hpp"
 #include "voxgrad/stardist/obj.hpp"
 #include "voxgrad/stardist/relabel.hpp"
@@ -41,11 +42,6 @@ data::Extent3 extent_of(const io::H5File& file, const std::string& group) {
   const std::vector<int64_t> s = file.attribute<int64_t>(group, "shape");
   return {s[0], s[1], s[2]};
 }
-
-struct KeepThreads {
-  int count = threads();
-  ~KeepThreads() { set_threads(count); }
-};
 
 }  // namespace
 
@@ -135,7 +131,7 @@ TEST_CASE("render: label images of the shared set") {
 }
 
 TEST_CASE("render: the same for any number of threads, and the label of a hidden object stays its own") {
-  const KeepThreads keep;
+  const test::Settings keep;
   const Rays rays = make_rays(GoldenSpiral{24, Vec3d{1.5, 1, 1}});
   test::NmsCase c = test::random_case(21, rays, 150, {3, 5, 5}, 0.2, 40);
   for (size_t r = 0; r < 24; ++r) c.c.dist[24 * 7 + r] = 2, c.c.dist[24 * 3 + r] = 9;

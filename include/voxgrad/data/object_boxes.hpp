@@ -46,18 +46,29 @@ inline double median(std::vector<double> values) {
   return values.size() % 2 == 1 ? values[half] : (values[half - 1] + values[half]) / 2;
 }
 
-/// Median size of the objects' bounding boxes along z, y, x in voxels, of several volumes the median of theirs, leaving
-/// out those without objects; 0 if all are. max(extents) / extents is the anisotropy that suits them.
-template <class T>
-std::array<double, 3> median_extents(const std::vector<Volume<T>>& volumes) {
-  std::array<std::vector<double>, 3> of_volumes;
-  for (const Volume<T>& labels : volumes) {
+/// The median extents of volumes along z, y, x in voxels, one volume after the other.
+class MedianExtents {
+ public:
+  /// The sizes of the objects' bounding boxes; a volume without objects says nothing.
+  template <class T>
+  void add(const Volume<T>& labels) {
     std::array<std::vector<double>, 3> sizes;
     for (const auto& [id, box] : object_boxes(labels))
       for (size_t a = 0; a < 3; ++a) sizes[a].push_back(double(box.extent()[a]));
-    for (size_t a = 0; a < 3 && !sizes[a].empty(); ++a) of_volumes[a].push_back(median(sizes[a]));
+    for (size_t a = 0; a < 3 && !sizes[a].empty(); ++a) of_volumes_[a].push_back(median(sizes[a]));
   }
-  return {median(of_volumes[0]), median(of_volumes[1]), median(of_volumes[2])};
+  /// Median over volumes of the median over objects; 0 without any. max(extents) / extents is the anisotropy that suits them.
+  std::array<double, 3> value() const { return {median(of_volumes_[0]), median(of_volumes_[1]), median(of_volumes_[2])}; }
+
+ private:
+  std::array<std::vector<double>, 3> of_volumes_;
+};
+
+template <class T>
+std::array<double, 3> median_extents(const std::vector<Volume<T>>& volumes) {
+  MedianExtents all;
+  for (const Volume<T>& labels : volumes) all.add(labels);
+  return all.value();
 }
 
 }  // namespace voxgrad::data

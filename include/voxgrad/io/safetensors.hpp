@@ -10,6 +10,7 @@
 #include <map>
 
 #include "voxgrad/core/tensor.hpp"
+#include "voxgrad/io/elements.hpp"
 #include "voxgrad/io/safetensors_header.hpp"
 
 namespace voxgrad::io {
@@ -66,21 +67,9 @@ class SafeTensors {
     if (i.dtype == "F32" || i.dtype == "F64") {
       if (!raw.empty()) std::memcpy(t.raw(), raw.data(), raw.size());
     } else if (t.dtype() == DType::f32) {
-      auto out = t.mutable_span<float>();
-      for (size_t k = 0; k < out.size(); ++k) {
-        const auto half = uint16_t(raw[2 * k] | raw[2 * k + 1] << 8);
-        out[k] = i.dtype == "BF16" ? from_bits(uint32_t(half) << 16) : from_half(half);
-      }
+      decode_elements(std::span(raw), i.dtype, t.mutable_span<float>());
     } else {
-      auto out = t.mutable_span<double>();
-      const size_t width = i.width();
-      for (size_t k = 0; k < out.size(); ++k) {
-        uint64_t v = 0;
-        for (size_t b = width; b-- > 0;) v = v << 8 | raw[k * width + b];
-        const bool is_signed = i.dtype[0] == 'I';
-        if (is_signed && width < 8 && (v >> (8 * width - 1)) != 0) v |= ~uint64_t(0) << (8 * width);
-        out[k] = is_signed ? double(int64_t(v)) : double(v);
-      }
+      decode_elements(std::span(raw), i.dtype, t.mutable_span<double>());
     }
     return t;
   }
@@ -88,19 +77,6 @@ class SafeTensors {
   static constexpr uint64_t max_header = 100 << 20;
 
  private:
-  static float from_bits(uint32_t bits) {
-    float f;
-    std::memcpy(&f, &bits, 4);
-    return f;
-  }
-  static float from_half(uint16_t h) {
-    const uint32_t sign = uint32_t(h & 0x8000u) << 16, exponent = h >> 10 & 31u, fraction = h & 0x3ffu;
-    if (exponent == 31) return from_bits(sign | 0x7f800000u | fraction << 13);
-    if (exponent != 0) return from_bits(sign | (exponent + 112) << 23 | fraction << 13);
-    const float tiny = float(fraction) * 0x1p-24f;
-    return sign ? -tiny : tiny;
-  }
-
   std::string path_;
   std::ifstream file_;
   SafeTensorsHeader header_;
