@@ -10,6 +10,7 @@ MAY_INCLUDE = {  # folder -> folders whose headers it may include, its own besid
     "core": set(),
     "kernels": CORE,
     "simd": CORE,
+    "cuda": CORE | {"kernels"},
     "cpu": CORE | {"kernels", "simd"},
     "autograd": CORE | {"kernels"},  # gradients are added by a kernel
     "ops": CORE | {"autograd", "kernels"},
@@ -23,7 +24,7 @@ MAY_INCLUDE = {  # folder -> folders whose headers it may include, its own besid
     "stardist": CORE | {"data"},
 }
 VOLUME = "data/volume.hpp"  # the common currency of what stands on core alone
-MAY_NOT_INCLUDE = {"cpu": {"core/tensor.hpp"}, "kernels": {"core/tensor.hpp"}, "simd": {"core/tensor.hpp"}}
+MAY_NOT_INCLUDE = {"cuda": {"core/tensor.hpp"}, "cpu": {"core/tensor.hpp"}, "kernels": {"core/tensor.hpp"}, "simd": {"core/tensor.hpp"}}
 BANNED = {"immintrin.h", "iostream", "filesystem", "regex", "thread", "format"}
 MAY_USE_BANNED = {"simd", "cpu", "io"}
 MANY_TIMES = {"simd/for_each_isa.hpp"}  # included once per kernel file, on purpose

@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#pragma once
+// The GPU's side of cuda/phases.hpp: one thread runs its phases, barriers between them.
+
+#include <cuda_runtime_api.h>
+
+#include <tuple>
+
+#include "voxgrad/core/error.hpp"
+#include "voxgrad/cuda/launch.hpp"
+
+namespace voxgrad::cuda {
+
+struct BlockBarrier {
+  __device__ void operator()() const { __syncthreads(); }
+};
+
+template <class K>
+__global__ void __launch_bounds__(K::threads) kernel(const typename K::Args args) {
+  __shared__ typename K::Shared shared;
+  typename K::Thread thread;
+  run_phases<K>(args, At{int64_t(blockIdx.x), int64_t(gridDim.x), int(threadIdx.x)}, shared, thread, BlockBarrier{});
+}
+
+template <class K>
+void launch(const typename K::Args& args, StreamHandle stream) {
+  const int64_t blocks = K::blocks(args);
+  if (blocks == 0) return;
+  check<DeviceError>(blocks > 0 && blocks <= 0x7fffffff, K::name, ": ", blocks, " blocks are more than a card takes");
+  kernel<K><<<unsigned(blocks), K::threads, 0, stream>>>(args);
+  const cudaError_t status = cudaGetLastError();
+  check<DeviceError>(status == cudaSuccess, K::name, ": the card refused the kernel: ", cudaGetErrorString(status));
+}
+
+/// Compiles every kernel of a list.
+template <class List>
+struct CompileAll;
+template <template <class...> class List, class... Ks>
+struct CompileAll<List<Ks...>> {
+  static auto starts() { return std::tuple(&launch<Ks>...); }  // naming a function template's instance makes it
+};
+
+}  // namespace voxgrad::cuda

@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#pragma once
+// Starting a kernel on a card. Kernels of KernelList (cuda/kernel_list.hpp) are compiled by nvcc in
+// cuda/voxgrad_cuda.cu; everybody else only sees this declaration.
+
+#include "voxgrad/cuda/phases.hpp"
+
+namespace voxgrad::cuda {
+
+/// A stream of the CUDA runtime (cudaStream_t), without its header.
+using StreamHandle = struct CUstream_st*;
+
+/// Puts K into the stream; throws a DeviceError when the start is refused. A kernel without blocks does nothing.
+template <class K>
+void launch(const typename K::Args& args, StreamHandle stream);
+
+}  // namespace voxgrad::cuda
