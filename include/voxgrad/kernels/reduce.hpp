@@ -21,30 +21,30 @@ inline constinit Kernels<ReduceTable> reduce{"sum"};
 // Losses between a prediction p and a target t: the term of one element and its derivative to p.
 struct Mse {
   static constexpr const char* name = "mse_loss";
-  template <class T> static constexpr T f(T p, T t) { return (p - t) * (p - t); }
-  template <class T> static constexpr T df(T p, T t) { return T(2) * (p - t); }
+  template <class T> VOXGRAD_HD static constexpr T f(T p, T t) { return (p - t) * (p - t); }
+  template <class T> VOXGRAD_HD static constexpr T df(T p, T t) { return T(2) * (p - t); }
 };
 struct MseWithLogits {  // p is a logit; (sigmoid(p) - t)^2
   static constexpr const char* name = "mse_with_logits_loss";
-  template <class T> static T f(T p, T t) { return Mse::f(Sigmoid::f(p, Params{}), t); }
-  template <class T> static T df(T p, T t) {
+  template <class T> VOXGRAD_HD static T f(T p, T t) { return Mse::f(Sigmoid::f(p, Params{}), t); }
+  template <class T> VOXGRAD_HD static T df(T p, T t) {
     const T s = Sigmoid::f(p, Params{});
     return Mse::df(s, t) * (s * (T(1) - s));
   }
 };
 struct BceWithLogits {  // p is a logit; max(p,0) - p t + log(1 + e^-|p|)
   static constexpr const char* name = "bce_with_logits_loss";
-  template <class T> static T f(T p, T t) { return Softplus::f(p, Params{}) - p * t; }
-  template <class T> static T df(T p, T t) { return Sigmoid::f(p, Params{}) - t; }
+  template <class T> VOXGRAD_HD static T f(T p, T t) { return Softplus::f(p, Params{}) - p * t; }
+  template <class T> VOXGRAD_HD static T df(T p, T t) { return Sigmoid::f(p, Params{}) - t; }
 };
 struct Bce {  // p is a probability; logs are cut at -100 as PyTorch does
   static constexpr const char* name = "bce_loss";
-  template <class T> static T log_cut(T v) {
+  template <class T> VOXGRAD_HD static T log_cut(T v) {
     const T l = std::log(v);
     return l < T(-100) ? T(-100) : l;
   }
-  template <class T> static T f(T p, T t) { return -(t * log_cut(p) + (T(1) - t) * log_cut(T(1) - p)); }
-  template <class T> static T df(T p, T t) {
+  template <class T> VOXGRAD_HD static T f(T p, T t) { return -(t * log_cut(p) + (T(1) - t) * log_cut(T(1) - p)); }
+  template <class T> VOXGRAD_HD static T df(T p, T t) {
     const T v = p * (T(1) - p);
     return (p - t) / (v < T(1e-12) ? T(1e-12) : v);
   }

@@ -11,89 +11,89 @@ namespace voxgrad::kernels {
 // cost of calling a voxel positive whose score is z; calling it negative costs f(-z).
 struct SigmoidLoss {
   static constexpr const char* name = "sigmoid";
-  template <class T> static T f(T z, T) { return Sigmoid::f(-z, {}); }
-  template <class T> static T df(T z, T) { return -Sigmoid::f(z, {}) * Sigmoid::f(-z, {}); }
+  template <class T> VOXGRAD_HD static T f(T z, T) { return Sigmoid::f(-z, {}); }
+  template <class T> VOXGRAD_HD static T df(T z, T) { return -Sigmoid::f(z, {}) * Sigmoid::f(-z, {}); }
 };
 struct RampLoss {
   static constexpr const char* name = "ramp";
-  template <class T> static T f(T z, T) { return T(0.5) * (z < T(-1) ? T(2) : z > T(1) ? T(0) : T(1) - z); }
-  template <class T> static T df(T z, T) { return z > T(-1) && z < T(1) ? T(-0.5) : T(0); }
+  template <class T> VOXGRAD_HD static T f(T z, T) { return T(0.5) * (z < T(-1) ? T(2) : z > T(1) ? T(0) : T(1) - z); }
+  template <class T> VOXGRAD_HD static T df(T z, T) { return z > T(-1) && z < T(1) ? T(-0.5) : T(0); }
 };
 struct ZeroOneLoss {  // 1/2 at 0; no gradient
   static constexpr const char* name = "zero_one";
-  template <class T> static T f(T z, T) { return z < T(0) ? T(1) : z > T(0) ? T(0) : T(0.5); }
-  template <class T> static T df(T, T) { return T(0); }
+  template <class T> VOXGRAD_HD static T f(T z, T) { return z < T(0) ? T(1) : z > T(0) ? T(0) : T(0.5); }
+  template <class T> VOXGRAD_HD static T df(T, T) { return T(0); }
 };
 struct LogisticLoss {
   static constexpr const char* name = "logistic";
-  template <class T> static T f(T z, T) { return Softplus::f(-z, {}); }
-  template <class T> static T df(T z, T) { return -Sigmoid::f(-z, {}); }
+  template <class T> VOXGRAD_HD static T f(T z, T) { return Softplus::f(-z, {}); }
+  template <class T> VOXGRAD_HD static T df(T z, T) { return -Sigmoid::f(-z, {}); }
 };
 struct SquaredLoss {
   static constexpr const char* name = "squared";
-  template <class T> static T f(T z, T) { return T(0.25) * (z - T(1)) * (z - T(1)); }
-  template <class T> static T df(T z, T) { return T(0.5) * (z - T(1)); }
+  template <class T> VOXGRAD_HD static T f(T z, T) { return T(0.25) * (z - T(1)) * (z - T(1)); }
+  template <class T> VOXGRAD_HD static T df(T z, T) { return T(0.5) * (z - T(1)); }
 };
 struct DoubleHingeLoss {
   static constexpr const char* name = "double_hinge";
-  template <class T> static T f(T z, T) { return z < T(-1) ? -z : z < T(1) ? T(0.5) - T(0.5) * z : T(0); }
-  template <class T> static T df(T z, T) { return z < T(-1) ? T(-1) : z < T(1) ? T(-0.5) : T(0); }
+  template <class T> VOXGRAD_HD static T f(T z, T) { return z < T(-1) ? -z : z < T(1) ? T(0.5) - T(0.5) * z : T(0); }
+  template <class T> VOXGRAD_HD static T df(T z, T) { return z < T(-1) ? T(-1) : z < T(1) ? T(-0.5) : T(0); }
 };
 struct HingeLoss {
   static constexpr const char* name = "hinge";
-  template <class T> static T f(T z, T) { return z < T(1) ? T(1) - z : T(0); }
-  template <class T> static T df(T z, T) { return z < T(1) ? T(-1) : T(0); }
+  template <class T> VOXGRAD_HD static T f(T z, T) { return z < T(1) ? T(1) - z : T(0); }
+  template <class T> VOXGRAD_HD static T df(T z, T) { return z < T(1) ? T(-1) : T(0); }
 };
 struct BrierLoss {  // the squared error of the probability
   static constexpr const char* name = "brier";
-  template <class T> static T f(T z, T) {
+  template <class T> VOXGRAD_HD static T f(T z, T) {
     const T s = Sigmoid::f(-z, {});
     return s * s;
   }
-  template <class T> static T df(T z, T) {
+  template <class T> VOXGRAD_HD static T df(T z, T) {
     const T s = Sigmoid::f(-z, {});
     return T(-2) * Sigmoid::f(z, {}) * s * s;
   }
 };
 struct SavageLoss {  // Brier of the doubled logit
   static constexpr const char* name = "savage";
-  template <class T> static T f(T z, T a) { return BrierLoss::f(z + z, a); }
-  template <class T> static T df(T z, T a) { return T(2) * BrierLoss::df(z + z, a); }
+  template <class T> VOXGRAD_HD static T f(T z, T a) { return BrierLoss::f(z + z, a); }
+  template <class T> VOXGRAD_HD static T df(T z, T a) { return T(2) * BrierLoss::df(z + z, a); }
 };
 struct FocalLoss {  // a: exponent; sigmoid(-z)^a as exp(-a softplus(z)), which never divides by nought
   static constexpr const char* name = "focal";
-  template <class T> static T f(T z, T a) { return std::exp(-a * Softplus::f(z, {})) * Softplus::f(-z, {}); }
-  template <class T> static T df(T z, T a) {
+  template <class T> VOXGRAD_HD static T f(T z, T a) { return std::exp(-a * Softplus::f(z, {})) * Softplus::f(-z, {}); }
+  template <class T> VOXGRAD_HD static T df(T z, T a) {
     return -std::exp(-a * Softplus::f(z, {})) * (a * Sigmoid::f(z, {}) * Softplus::f(-z, {}) + Sigmoid::f(-z, {}));
   }
 };
 struct Score {  // the probability
   static constexpr const char* name = "score";
-  template <class T> static T f(T z, T) { return Sigmoid::f(z, {}); }
-  template <class T> static T df(T z, T) { return Sigmoid::f(z, {}) * Sigmoid::f(-z, {}); }
+  template <class T> VOXGRAD_HD static T f(T z, T) { return Sigmoid::f(z, {}); }
+  template <class T> VOXGRAD_HD static T df(T z, T) { return Sigmoid::f(z, {}) * Sigmoid::f(-z, {}); }
 };
 struct ScoreVariance {  // s (1 - s)
   static constexpr const char* name = "score_variance";
-  template <class T> static T f(T z, T) { return Sigmoid::f(z, {}) * Sigmoid::f(-z, {}); }
-  template <class T> static T df(T z, T a) { return f(z, a) * (Sigmoid::f(-z, {}) - Sigmoid::f(z, {})); }
+  template <class T> VOXGRAD_HD static T f(T z, T) { return Sigmoid::f(z, {}) * Sigmoid::f(-z, {}); }
+  template <class T> VOXGRAD_HD static T df(T z, T a) { return f(z, a) * (Sigmoid::f(-z, {}) - Sigmoid::f(z, {})); }
 };
 struct Entropy {  // of a coin that falls heads with probability s
   static constexpr const char* name = "entropy";
-  template <class T> static T f(T z, T) {
+  template <class T> VOXGRAD_HD static T f(T z, T) {
     const T m = z < T(0) ? -z : z;
     return Softplus::f(-m, {}) + m * Sigmoid::f(-m, {});
   }
-  template <class T> static T df(T z, T) { return -z * Sigmoid::f(z, {}) * Sigmoid::f(-z, {}); }
+  template <class T> VOXGRAD_HD static T df(T z, T) { return -z * Sigmoid::f(z, {}) * Sigmoid::f(-z, {}); }
 };
 struct Logit {
   static constexpr const char* name = "logit";
-  template <class T> static T f(T z, T) { return z; }
-  template <class T> static T df(T, T) { return T(1); }
+  template <class T> VOXGRAD_HD static T f(T z, T) { return z; }
+  template <class T> VOXGRAD_HD static T df(T, T) { return T(1); }
 };
 struct ShiftedScore {  // s e^-a: sums of scores below the range of a float, given the largest log score
   static constexpr const char* name = "shifted_score";
-  template <class T> static T f(T z, T a) { return std::exp(-Softplus::f(-z, {}) - a); }
-  template <class T> static T df(T z, T a) { return f(z, a) * Sigmoid::f(-z, {}); }
+  template <class T> VOXGRAD_HD static T f(T z, T a) { return std::exp(-Softplus::f(-z, {}) - a); }
+  template <class T> VOXGRAD_HD static T df(T z, T a) { return f(z, a) * Sigmoid::f(-z, {}); }
 };
 
 /// All of them; the enumerators below are their places in this list.
