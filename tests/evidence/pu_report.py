@@ -1,23 +1,30 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Tables of pu_study.py: one row per run (results.csv), mean and spread over seeds (results.md)."""
+"""Tables of pu_study.py: one row per run (results.csv), mean and spread over seeds (results.md, thresholds.md)."""
 import csv
 import glob
 import json
 import os
 import statistics
 
+from pu_thresholds import CRITERIA
+
 ORDER = ["all-1:0", "all-1:4", "1:0", "1:1", "1:4", "1:16", "1:64", "upu", "nnpu", "imbalanced_nnpu", "abs_pu"]
 
 
-def run_file(out, condition, scheme, seed):
-    return os.path.join(out, "runs", "%s_%s_%d.json" % (condition, scheme.replace(":", "-"), seed))
+def run_file(folder, condition, scheme, seed):
+    return os.path.join(folder, "%s_%s_%d.json" % (condition, scheme.replace(":", "-"), seed))
 
 
 def read_runs(out):
+    """One dictionary per run; with what is in thresholds/ of it, if anything."""
     rows = []
     for path in sorted(glob.glob(os.path.join(out, "runs", "*.json"))):
         with open(path) as file:
             rows.append(json.load(file))
+        chosen = os.path.join(out, "thresholds", os.path.basename(path))
+        if os.path.exists(chosen):
+            with open(chosen) as file:
+                rows[-1].update(json.load(file))
     rows.sort(key=lambda r: (r["condition"] != "complete", r["condition"], ORDER.index(r["scheme"]), r["seed"]))
     return rows
 
@@ -55,17 +62,31 @@ def markdown(rows):
     return "\n".join(lines) + "\n"
 
 
+def thresholds_markdown(rows):
+    """Detection F1 and Dice by how the threshold was chosen, of runs of which that was measured."""
+    ways = ["", "known_"] + [name + "_" for name in CRITERIA]
+    heads = ["reference", "from truth", "pu_f1", "quantile", "lee_liu", "pu_f1, prior auto", "quantile, prior auto"]
+    lines = ["| labels | scheme | seeds |" + "".join(" %s: %s |" % (what, head) for what in ("F1", "Dice") for head in heads),
+             "|---" * (3 + 2 * len(heads)) + "|"]
+    for (condition, scheme), of in groups([r for r in rows if "pu_f1_f1" in r]).items():
+        cells = ["%s (%.0f %%)" % (condition.split("-")[0], 100 * statistics.mean(r["kept"] for r in of)), scheme, str(len(of))]
+        cells += [spread([r[way + what] for r in of]) for what in ("f1", "dice") for way in ways]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
 def write_csv(file, rows):
-    table = csv.DictWriter(file, list(rows[0]))
+    table = csv.DictWriter(file, list({key: None for row in rows for key in row}))
     table.writeheader()
-    table.writerows(rows)
+    table.writerows({key: "%.6g" % value if isinstance(value, float) else value for key, value in row.items()} for row in rows)
 
 
 def write_tables(out):
     rows = read_runs(out)
     if not rows:
         raise SystemExit(out + ": no finished run in runs/")
-    for name, write in (("results.csv", write_csv), ("results.md", lambda file, all_rows: file.write(markdown(all_rows)))):
+    for name, write in (("results.csv", write_csv), ("results.md", lambda file, of: file.write(markdown(of))),
+                        ("thresholds.md", lambda file, of: file.write(thresholds_markdown(of)))):
         part = os.path.join(out, "%s.%s.%d" % (name, os.uname().nodename, os.getpid()))  # tasks of an array may finish at the same time
         with open(part, "w", newline="") as file:
             write(file, rows)

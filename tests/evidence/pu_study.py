@@ -5,6 +5,7 @@
     pu_study.py --program build/apps/voxgrad --out study            # everything (docs/pu.md says how long)
     pu_study.py --program build/apps/voxgrad --out study --small    # a few minutes, to see that it runs
     pu_study.py --program ... --out study --task 3/16               # one of 16 parts, for a job array
+    pu_study.py --program ... --out study --thresholds              # of finished runs: thresholds that need no negatives
     pu_study.py --out study --report                                # the tables only, from what is there
 
 Events are left out of the training and validation labels, at random or the faint ones first; small U-Nets are trained on what is left, by
@@ -21,6 +22,7 @@ import sys
 import threading
 
 import pu_report
+import pu_thresholds
 import truth
 
 # name: (complete labels?, loss, random crops per event, more options)
@@ -119,8 +121,15 @@ class Study:
 
     # ---- one run
 
-    def scores(self, results, complete, threshold):
-        out = os.path.join(results, "evaluation")
+    def folder(self, name):
+        path = os.path.join(self.out, name)
+        os.makedirs(path, exist_ok=True)
+        return path
+
+    def model(self, condition, scheme, seed):
+        return os.path.join(self.out, "models", "%s_%s_%d" % (condition, scheme.replace(":", "-"), seed))
+
+    def scores(self, results, complete, threshold, out):
         return self.voxgrad("evaluate", results, "--truth", os.path.join(complete, "testset", "truth"), "--from", "probability",
                             "--threshold", threshold, "--out", out, "--overwrite")["total"]
 
@@ -129,7 +138,7 @@ class Study:
         complete, _ = self.labels(seed, "complete")
         folder, made = self.labels(seed, condition)
         data, s = os.path.join(folder, "dataset.h5"), self.sizes
-        model = os.path.join(self.out, "models", "%s_%s_%d" % (condition, scheme.replace(":", "-"), seed))
+        model = self.model(condition, scheme, seed)
         results = os.path.join(model, "test")
         if loss != "mse":
             more = ["--loss", loss, "--prior", made["prior_crops"], *more]
@@ -154,8 +163,8 @@ class Study:
                "events": made["train_annotated"], "prior_given": made["prior_crops"], "prior_true": made["prior_valid"],
                "prior_labelled": prior["labelled_share"], "prior_estimate": prior["prior"]}
         for name, thresholds in (("", given), ("known_", known)):
-            detection = self.scores(results, complete, thresholds["detection"])
-            segmentation = self.scores(results, complete, thresholds["segmentation"])
+            detection = self.scores(results, complete, thresholds["detection"], os.path.join(results, "evaluation"))
+            segmentation = self.scores(results, complete, thresholds["segmentation"], os.path.join(results, "evaluation"))
             row.update({name + "threshold_detection": thresholds["detection"], name + "threshold_segmentation": thresholds["segmentation"],
                         name + "f1": detection["det-f1-score"], name + "precision": detection["det-precision"],
                         name + "recall": detection["det-recall"], name + "dice": segmentation["seg-dice"]})
@@ -171,22 +180,32 @@ def tasks_of(a):
             + [(condition, scheme, seed) for condition in conditions for seed in a.seeds for scheme in censored])
 
 
-def work(study, queue, lock, failures):
+def said_of_run(row):
+    return "F1 %.3f (%.3f with known thresholds), Dice %.3f, %.0f s of processor time" % (
+        row["f1"], row["known_f1"], row["dice"], row["processor_seconds"])
+
+
+def said_of_thresholds(row):
+    return "F1 " + ", ".join("%s %s" % (name, "-" if row[name + "_f1"] is None else "%.3f" % row[name + "_f1"])
+                             for name in pu_thresholds.CRITERIA)
+
+
+def work(queue, lock, failures, path_of, make, said):
+    """Takes tasks from the queue until it is empty; each is one file, and what is there is not done again."""
     while True:
         with lock:
             if not queue:
                 return
             condition, scheme, seed = queue.pop(0)
-        path = pu_report.run_file(study.out, condition, scheme, seed)
+        path = path_of(condition, scheme, seed)
         if os.path.exists(path):
             continue
         try:
-            row = study.run(seed, condition, scheme)
+            row = make(condition, scheme, seed)
             with open(path + ".part", "w") as file:
                 json.dump(row, file, indent=1)
             os.replace(path + ".part", path)
-            print("%-10s %-16s seed %d: F1 %.3f (%.3f with known thresholds), Dice %.3f, %.0f s of processor time" % (
-                condition, scheme, seed, row["f1"], row["known_f1"], row["dice"], row["processor_seconds"]), flush=True)
+            print("%-10s %-16s seed %d: %s" % (condition, scheme, seed, said(row)), flush=True)
         except (RuntimeError, OSError, KeyError) as error:
             failures.append(error)
             print("%s %s seed %d failed: %s" % (condition, scheme, seed, error), file=sys.stderr, flush=True)
@@ -204,18 +223,31 @@ def arguments():
     p.add_argument("--threads", type=int, default=1, help="threads of each")
     p.add_argument("--task", default="1/1", help="I/N: only every N-th run, from the I-th, for job arrays")
     p.add_argument("--small", action="store_true", help="tiny movies and few steps: shows that the study runs, not what it finds")
+    p.add_argument("--thresholds", action="store_true", help="no new runs: of finished ones, thresholds that need no negatives")
     p.add_argument("--report", action="store_true", help="only the tables")
     return p.parse_args()
+
+
+def steps(a, study):
+    """The tasks of this part, the file of each, what makes it, and what is said of it."""
+    part, parts = map(int, a.task.split("/"))
+    file_in = lambda folder: lambda *task: pu_report.run_file(study.folder(folder), *task)  # noqa: E731
+    run_file, tasks = file_in("runs"), tasks_of(a)[part - 1::parts]
+    if not a.thresholds:
+        return tasks, run_file, lambda condition, scheme, seed: study.run(seed, condition, scheme), said_of_run
+
+    def thresholds(*task):
+        with open(run_file(*task)) as file:
+            return pu_thresholds.measure(study, json.load(file))
+
+    return [t for t in tasks if os.path.exists(run_file(*t))], file_in("thresholds"), thresholds, said_of_thresholds
 
 
 def main():
     a = arguments()
     if not a.report:
-        os.makedirs(os.path.join(a.out, "runs"), exist_ok=True)
-        part, parts = map(int, a.task.split("/"))
-        queue, lock, failures = tasks_of(a)[part - 1::parts], threading.Lock(), []
-        study = Study(a)
-        workers = [threading.Thread(target=work, args=(study, queue, lock, failures)) for _ in range(a.jobs)]
+        (queue, *how), lock, failures = steps(a, Study(a)), threading.Lock(), []
+        workers = [threading.Thread(target=work, args=(queue, lock, failures, *how)) for _ in range(a.jobs)]
         for worker in workers:
             worker.start()
         for worker in workers:

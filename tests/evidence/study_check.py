@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The study of pu_study.py at its smallest, once from nothing and once resumed: study_check.py VOXGRAD"""
+"""The study of pu_study.py at its smallest, once from nothing and once resumed, with its thresholds: study_check.py VOXGRAD"""
 import csv
 import os
 import subprocess
@@ -45,6 +45,29 @@ def runs_and_resumes(out):
     assert study(out).count("seed 1:") == 0, "finished runs were done again"
 
 
+def tree(folder):
+    """{path: modification time and content} of every file."""
+    return {path: (os.stat(path).st_mtime_ns, open(path, "rb").read())
+            for at, _, files in os.walk(folder) for path in (os.path.join(at, name) for name in files)}
+
+
+def thresholds_without_negatives(out):
+    """After runs_and_resumes: of the kept networks, without training again or touching them."""
+    kept = tree(os.path.join(out, "models"))
+    assert study(out, "--thresholds").count("seed 1:") == 2, "not one line per finished run"
+    assert tree(os.path.join(out, "models")) == kept, "a kept model was written to"
+    assert sorted(os.listdir(os.path.join(out, "thresholds"))) == ["complete_all-1-0_1.json", "random-75_abs_pu_1.json"]
+    for row in rows_of(out).values():
+        for name in ("pu_f1", "quantile", "lee_liu"):
+            assert row[name + "_f1"] == "" or 0 <= float(row[name + "_f1"]) <= 1, row
+        assert 0 <= float(row["pu_f1_threshold"]) <= 1, row
+        # The prior is the true one of the validation movies for the first three, an estimate for the others.
+        assert row["pu_f1_auto_threshold"] == "" or float(row["prior_auto"]) > 0, row
+    with open(os.path.join(out, "thresholds.md")) as file:
+        assert len(file.read().splitlines()) == 4, "a table with two rows"
+    assert study(out, "--thresholds").count("seed 1:") == 0, "known thresholds were chosen again"
+
+
 def random_patches(out):
     """The share in random patches, from weights, against the patches one by one."""
     labels = os.path.join(out, "data", "1", "truth", "testset", "truth")
@@ -67,7 +90,7 @@ def main():
     passed = failed = 0
     with tempfile.TemporaryDirectory() as work:
         out = os.path.join(work, "study")
-        for test in (runs_and_resumes, random_patches):
+        for test in (runs_and_resumes, thresholds_without_negatives, random_patches):
             try:
                 test(out)
                 passed += 1
