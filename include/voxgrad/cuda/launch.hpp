@@ -4,11 +4,9 @@
 // cuda/voxgrad_cuda.cu; everybody else only sees this declaration.
 
 #include "voxgrad/cuda/phases.hpp"
+#include "voxgrad/cuda/stream_handle.hpp"
 
 namespace voxgrad::cuda {
-
-/// A stream of the CUDA runtime (cudaStream_t), without its header.
-using StreamHandle = struct CUstream_st*;
 
 /// Puts K into the stream; throws a DeviceError when the start is refused. A kernel without blocks does nothing.
 template <class K>

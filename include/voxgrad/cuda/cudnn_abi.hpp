@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#pragma once
+// The part of cuDNN 9's graph C interface that voxgrad uses, as numbers, so that no cuDNN header is needed to build.
+// Names are those of cudnn_graph.h without "CUDNN_" and, in scoped types, without the type's own prefix.
+// tests/cuda/cudnn_abi.cpp compares every line with <cudnn.h> where that is installed.
+
+#include <cstddef>
+#include <cstdint>
+
+struct cudnnContext;
+struct CUstream_st;
+
+namespace voxgrad::cuda::cudnn {
+
+using Handle = cudnnContext*;
+using Descriptor = void*;
+using Stream = CUstream_st*;
+
+/// cudnnStatus_t. Thousands are categories: 1 not initialised, 2 bad parameter, 3 not supported, 4 internal, 5 execution.
+enum Status : int {
+  STATUS_SUCCESS = 0,
+  STATUS_NOT_INITIALIZED = 1001,
+  STATUS_SUBLIBRARY_VERSION_MISMATCH = 1002,
+  STATUS_SUBLIBRARY_LOADING_FAILED = 1008,
+  STATUS_BAD_PARAM = 2000,
+  STATUS_NOT_SUPPORTED = 3000,
+  STATUS_NOT_SUPPORTED_RUNTIME_PREREQUISITE_MISSING = 3008,
+  STATUS_NOT_SUPPORTED_SUBLIBRARY_UNAVAILABLE = 3009,
+  STATUS_INTERNAL_ERROR = 4000,
+  STATUS_EXECUTION_FAILED = 5000,
+};
+constexpr bool is_not_supported(int status) { return status / 1000 == 3; }
+
+/// cudnnBackendDescriptorType_t
+enum DescriptorType : int {
+  BACKEND_POINTWISE_DESCRIPTOR = 0,
+  BACKEND_CONVOLUTION_DESCRIPTOR = 1,
+  BACKEND_ENGINE_DESCRIPTOR = 2,
+  BACKEND_ENGINECFG_DESCRIPTOR = 3,
+  BACKEND_ENGINEHEUR_DESCRIPTOR = 4,
+  BACKEND_EXECUTION_PLAN_DESCRIPTOR = 5,
+  BACKEND_OPERATION_CONVOLUTION_FORWARD_DESCRIPTOR = 10,
+  BACKEND_OPERATION_CONVOLUTION_BACKWARD_FILTER_DESCRIPTOR = 11,
+  BACKEND_OPERATION_CONVOLUTION_BACKWARD_DATA_DESCRIPTOR = 12,
+  BACKEND_OPERATION_POINTWISE_DESCRIPTOR = 13,
+  BACKEND_OPERATIONGRAPH_DESCRIPTOR = 15,
+  BACKEND_VARIANT_PACK_DESCRIPTOR = 16,
+  BACKEND_TENSOR_DESCRIPTOR = 17,
+  BACKEND_DEVICEPROP_DESCRIPTOR = 38,
+};
+
+/// cudnnBackendAttributeType_t
+enum AttributeType : int {
+  TYPE_HANDLE = 0,
+  TYPE_DATA_TYPE = 1,
+  TYPE_BOOLEAN = 2,
+  TYPE_INT64 = 3,
+  TYPE_FLOAT = 4,
+  TYPE_DOUBLE = 5,
+  TYPE_VOID_PTR = 6,
+  TYPE_CONVOLUTION_MODE = 7,
+  TYPE_HEUR_MODE = 8,
+  TYPE_NUMERICAL_NOTE = 11,
+  TYPE_POINTWISE_MODE = 14,
+  TYPE_BACKEND_DESCRIPTOR = 15,
+  TYPE_BEHAVIOR_NOTE = 19,
+  TYPE_INT32 = 23,
+  TYPE_CHAR = 24,
+};
+
+/// cudnnBackendAttributeName_t
+enum Attribute : int {
+  ATTR_POINTWISE_MODE = 0,
+  ATTR_POINTWISE_MATH_PREC = 1,
+  ATTR_POINTWISE_RELU_LOWER_CLIP_SLOPE = 5,
+  ATTR_CONVOLUTION_COMP_TYPE = 100,
+  ATTR_CONVOLUTION_CONV_MODE = 101,
+  ATTR_CONVOLUTION_DILATIONS = 102,
+  ATTR_CONVOLUTION_FILTER_STRIDES = 103,
+  ATTR_CONVOLUTION_POST_PADDINGS = 104,
+  ATTR_CONVOLUTION_PRE_PADDINGS = 105,
+  ATTR_CONVOLUTION_SPATIAL_DIMS = 106,
+  ATTR_ENGINEHEUR_MODE = 200,
+  ATTR_ENGINEHEUR_OPERATION_GRAPH = 201,
+  ATTR_ENGINEHEUR_RESULTS = 202,
+  ATTR_ENGINEHEUR_DEVICEPROP = 204,
+  ATTR_ENGINECFG_ENGINE = 300,
+  ATTR_EXECUTION_PLAN_HANDLE = 400,
+  ATTR_EXECUTION_PLAN_ENGINE_CONFIG = 401,
+  ATTR_EXECUTION_PLAN_WORKSPACE_SIZE = 402,
+  ATTR_EXECUTION_PLAN_JSON_REPRESENTATION = 405,
+  ATTR_EXECUTION_PLAN_DEVICEPROP = 407,
+  ATTR_OPERATION_CONVOLUTION_FORWARD_ALPHA = 700,
+  ATTR_OPERATION_CONVOLUTION_FORWARD_BETA = 701,
+  ATTR_OPERATION_CONVOLUTION_FORWARD_CONV_DESC = 702,
+  ATTR_OPERATION_CONVOLUTION_FORWARD_W = 703,
+  ATTR_OPERATION_CONVOLUTION_FORWARD_X = 704,
+  ATTR_OPERATION_CONVOLUTION_FORWARD_Y = 705,
+  ATTR_OPERATION_CONVOLUTION_BWD_DATA_ALPHA = 706,
+  ATTR_OPERATION_CONVOLUTION_BWD_DATA_BETA = 707,
+  ATTR_OPERATION_CONVOLUTION_BWD_DATA_CONV_DESC = 708,
+  ATTR_OPERATION_CONVOLUTION_BWD_DATA_W = 709,
+  ATTR_OPERATION_CONVOLUTION_BWD_DATA_DX = 710,
+  ATTR_OPERATION_CONVOLUTION_BWD_DATA_DY = 711,
+  ATTR_OPERATION_CONVOLUTION_BWD_FILTER_ALPHA = 712,
+  ATTR_OPERATION_CONVOLUTION_BWD_FILTER_BETA = 713,
+  ATTR_OPERATION_CONVOLUTION_BWD_FILTER_CONV_DESC = 714,
+  ATTR_OPERATION_CONVOLUTION_BWD_FILTER_DW = 715,
+  ATTR_OPERATION_CONVOLUTION_BWD_FILTER_X = 716,
+  ATTR_OPERATION_CONVOLUTION_BWD_FILTER_DY = 717,
+  ATTR_OPERATION_POINTWISE_PW_DESCRIPTOR = 750,
+  ATTR_OPERATION_POINTWISE_XDESC = 751,
+  ATTR_OPERATION_POINTWISE_BDESC = 752,
+  ATTR_OPERATION_POINTWISE_YDESC = 753,
+  ATTR_OPERATIONGRAPH_HANDLE = 800,
+  ATTR_OPERATIONGRAPH_OPS = 801,
+  ATTR_TENSOR_BYTE_ALIGNMENT = 900,
+  ATTR_TENSOR_DATA_TYPE = 901,
+  ATTR_TENSOR_DIMENSIONS = 902,
+  ATTR_TENSOR_STRIDES = 903,
+  ATTR_TENSOR_UNIQUE_ID = 906,
+  ATTR_TENSOR_IS_VIRTUAL = 907,
+  ATTR_VARIANT_PACK_UNIQUE_IDS = 1000,
+  ATTR_VARIANT_PACK_DATA_POINTERS = 1001,
+  ATTR_VARIANT_PACK_WORKSPACE = 1003,
+  ATTR_ENGINE_OPERATION_GRAPH = 1300,
+  ATTR_ENGINE_GLOBAL_INDEX = 1301,
+  ATTR_ENGINE_NUMERICAL_NOTE = 1303,
+  ATTR_ENGINE_BEHAVIOR_NOTE = 1305,
+  ATTR_ENGINE_DEVICEPROP = 1307,
+  ATTR_DEVICEPROP_DEVICE_ID = 2700,
+  ATTR_DEVICEPROP_HANDLE = 2701,
+  ATTR_DEVICEPROP_JSON_REPRESENTATION = 2702,
+};
+
+/// cudnnDataType_t
+enum DataType : int { DATA_FLOAT = 0, DATA_HALF = 2, DATA_BFLOAT16 = 9 };
+/// cudnnConvolutionMode_t
+enum ConvolutionMode : int { CROSS_CORRELATION = 1 };
+/// cudnnBackendHeurMode_t
+enum HeurMode : int { HEUR_MODE_B = 1, HEUR_MODE_FALLBACK = 2, HEUR_MODE_A = 3 };
+/// cudnnPointwiseMode_t
+enum PointwiseMode : int { POINTWISE_ADD = 0, POINTWISE_RELU_FWD = 100 };
+/// cudnnBackendNumericalNote_t
+enum NumericalNote : int {
+  NUMERICAL_NOTE_TENSOR_CORE = 0,
+  NUMERICAL_NOTE_DOWN_CONVERT_INPUTS = 1,
+  NUMERICAL_NOTE_REDUCED_PRECISION_REDUCTION = 2,
+  NUMERICAL_NOTE_FFT = 3,
+  NUMERICAL_NOTE_NONDETERMINISTIC = 4,
+  NUMERICAL_NOTE_WINOGRAD = 5,
+  NUMERICAL_NOTE_WINOGRAD_TILE_4x4 = 6,
+  NUMERICAL_NOTE_WINOGRAD_TILE_6x6 = 7,
+  NUMERICAL_NOTE_WINOGRAD_TILE_13x13 = 8,
+};
+/// cudnnBackendBehaviorNote_t
+enum BehaviorNote : int { BEHAVIOR_NOTE_RUNTIME_COMPILATION = 0 };
+
+/// The functions opened at run time. Enumerations of C are ints.
+struct Functions {
+  std::size_t (*cudnnGetVersion)();
+  const char* (*cudnnGetErrorString)(int status);
+  void (*cudnnGetLastErrorString)(char* message, std::size_t size);
+  int (*cudnnCreate)(Handle* handle);
+  int (*cudnnDestroy)(Handle handle);
+  int (*cudnnSetStream)(Handle handle, Stream stream);
+  int (*cudnnBackendCreateDescriptor)(int type, Descriptor* descriptor);
+  int (*cudnnBackendDestroyDescriptor)(Descriptor descriptor);
+  int (*cudnnBackendFinalize)(Descriptor descriptor);
+  int (*cudnnBackendSetAttribute)(Descriptor descriptor, int name, int type, int64_t count, const void* elements);
+  int (*cudnnBackendGetAttribute)(Descriptor descriptor, int name, int type, int64_t wanted, int64_t* count, void* elements);
+  int (*cudnnBackendExecute)(Handle handle, Descriptor plan, Descriptor variant_pack);
+};
+
+}  // namespace voxgrad::cuda::cudnn
