@@ -15,21 +15,20 @@ namespace voxgrad::cuda {
 /// The attribute type under which cuDNN stores a T.
 template <class T>
 constexpr cudnn::AttributeType cudnn_type() {
-  using namespace cudnn;
-  if constexpr (std::is_same_v<T, Handle>) return TYPE_HANDLE;
-  else if constexpr (std::is_same_v<T, DataType>) return TYPE_DATA_TYPE;
-  else if constexpr (std::is_same_v<T, bool>) return TYPE_BOOLEAN;
-  else if constexpr (std::is_same_v<T, int64_t>) return TYPE_INT64;
-  else if constexpr (std::is_same_v<T, float>) return TYPE_FLOAT;
-  else if constexpr (std::is_same_v<T, double>) return TYPE_DOUBLE;
-  else if constexpr (std::is_same_v<T, ConvolutionMode>) return TYPE_CONVOLUTION_MODE;
-  else if constexpr (std::is_same_v<T, HeurMode>) return TYPE_HEUR_MODE;
-  else if constexpr (std::is_same_v<T, NumericalNote>) return TYPE_NUMERICAL_NOTE;
-  else if constexpr (std::is_same_v<T, PointwiseMode>) return TYPE_POINTWISE_MODE;
-  else if constexpr (std::is_same_v<T, BehaviorNote>) return TYPE_BEHAVIOR_NOTE;
-  else if constexpr (std::is_same_v<T, int32_t>) return TYPE_INT32;
-  else if constexpr (std::is_same_v<T, char>) return TYPE_CHAR;
-  else if constexpr (std::is_same_v<T, void*>) return TYPE_VOID_PTR;  // data; descriptors have calls of their own
+  if constexpr (std::is_same_v<T, cudnn::Handle>) return cudnn::TYPE_HANDLE;
+  else if constexpr (std::is_same_v<T, cudnn::DataType>) return cudnn::TYPE_DATA_TYPE;
+  else if constexpr (std::is_same_v<T, bool>) return cudnn::TYPE_BOOLEAN;
+  else if constexpr (std::is_same_v<T, int64_t>) return cudnn::TYPE_INT64;
+  else if constexpr (std::is_same_v<T, float>) return cudnn::TYPE_FLOAT;
+  else if constexpr (std::is_same_v<T, double>) return cudnn::TYPE_DOUBLE;
+  else if constexpr (std::is_same_v<T, cudnn::ConvolutionMode>) return cudnn::TYPE_CONVOLUTION_MODE;
+  else if constexpr (std::is_same_v<T, cudnn::HeurMode>) return cudnn::TYPE_HEUR_MODE;
+  else if constexpr (std::is_same_v<T, cudnn::NumericalNote>) return cudnn::TYPE_NUMERICAL_NOTE;
+  else if constexpr (std::is_same_v<T, cudnn::PointwiseMode>) return cudnn::TYPE_POINTWISE_MODE;
+  else if constexpr (std::is_same_v<T, cudnn::BehaviorNote>) return cudnn::TYPE_BEHAVIOR_NOTE;
+  else if constexpr (std::is_same_v<T, int32_t>) return cudnn::TYPE_INT32;
+  else if constexpr (std::is_same_v<T, char>) return cudnn::TYPE_CHAR;
+  else if constexpr (std::is_same_v<T, void*>) return cudnn::TYPE_VOID_PTR;  // data; descriptors have calls of their own
   else static_assert(sizeof(T) == 0, "no attribute type of cuDNN");
 }
 
