@@ -51,7 +51,7 @@ struct Movies {
     }
   }
   ResidentVolume volume(size_t i, const void* voxels, VoxelType type, float offset, float scale) const {
-    return {voxels, masks[i].data(), nullptr, nullptr, {extents[i][0], extents[i][1], extents[i][2]}, offset, scale, type, VoxelType::u8};
+    return {voxels, masks[i].data(), nullptr, nullptr, {int32_t(extents[i][0]), int32_t(extents[i][1]), int32_t(extents[i][2])}, offset, scale, type, VoxelType::u8};
   }
 
   /// What the CPU cuts: box, then mirrors.

@@ -19,7 +19,7 @@ void check_plan(const data::TilePlan& plan, VoxelType type) {
   std::vector<uint16_t> u16(size_t(data::voxel_count(movie)));
   std::vector<uint8_t> u8(u16.size());
   std::vector<float> f32(u16.size()), seen(u16.size());
-  ResidentVolume volume{f32.data(), nullptr, nullptr, nullptr, {movie[0], movie[1], movie[2]}, 3.3f, 0.7f, type, VoxelType::u8};
+  ResidentVolume volume{f32.data(), nullptr, nullptr, nullptr, {int32_t(movie[0]), int32_t(movie[1]), int32_t(movie[2])}, 3.3f, 0.7f, type, VoxelType::u8};
   if (type == VoxelType::u8) volume.voxels = u8.data();
   if (type == VoxelType::u16) volume.voxels = u16.data();
   for (size_t i = 0; i < u16.size(); ++i) {

@@ -130,7 +130,7 @@ struct GatherCrops {
     int32_t at[3] = {int32_t(i / w / h) + box.corner[0], int32_t(i / w % h) + box.corner[1], int32_t(i % w) + box.corner[2]};
     if (box.flip == 1) at[1] = a.crop[1] - 1 - at[1];
     if (box.flip == 2) at[2] = a.crop[2] - 1 - at[2];
-    for (int k = 0; k < 3; ++k) at[k] = box.crop.start[k] + int32_t(mirrored(at[k], box.crop.size[k]));
+    for (int k = 0; k < 3; ++k) at[k] = box.crop.start[k] + mirrored(at[k], box.crop.size[k]);
     return volume.index(at[0], at[1], at[2]);
   }
 };

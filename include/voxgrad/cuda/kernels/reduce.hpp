@@ -8,38 +8,49 @@
 
 namespace voxgrad::cuda {
 
-/// Axes of x, those that stay and those that are summed away; strides in elements of x.
-struct ReduceAxes {
+/// Some axes of x as one: where element i of them lies.
+struct AxisGroup {
   static constexpr int max_rank = 6;
-  int64_t outputs, terms;  ///< elements of y; elements of x in each sum
-  int kept, reduced;
-  int64_t kept_extent[max_rank], kept_stride[max_rank], extent[max_rank], stride[max_rank];
-  int lanes, splits;
+  int rank;
+  int64_t size;  ///< product of the extents
+  int64_t extent[max_rank], stride[max_rank];
 
-  VOXGRAD_HD static int64_t offset(int64_t i, int rank, const int64_t* extents, const int64_t* strides) {
+  VOXGRAD_HD int64_t offset(int64_t i) const {
     int64_t at = 0;
-    for (int k = rank - 1; k >= 0; --k) {
-      at += i % extents[k] * strides[k];
-      i /= extents[k];
+    for (int k = rank - 1; k > 0; --k) {
+      at += i % extent[k] * stride[k];
+      i /= extent[k];
     }
-    return at;
+    return rank > 0 ? at + i * stride[0] : 0;
   }
+  /// One more axis within those before; neighbours in memory become one.
+  void add(int64_t n, int64_t step) {
+    size *= n;
+    if (rank > 0 && stride[rank - 1] == n * step) extent[rank - 1] *= n, stride[rank - 1] = step;
+    else extent[rank] = n, stride[rank++] = step;
+  }
+};
+
+/// Axes of x, those that stay and those that are summed away.
+struct ReduceAxes {
+  AxisGroup kept, reduced;
+  int lanes, splits;
 };
 
 inline constexpr int reduce_threads = 256;
 
 inline ReduceAxes reduce_axes(const kernels::ReduceProblem& p) {
-  static_assert(ReduceAxes::max_rank == Shape::max_rank);
+  static_assert(AxisGroup::max_rank == Shape::max_rank);
   check<DTypeError>(p.dtype == DType::f32, "sum: x is ", name(p.dtype), ", the GPU takes f32");
-  ReduceAxes a{1, 1, 0, 0, {}, {}, {}, {}, 1, 1};
-  int64_t stride = p.in.size();
+  ReduceAxes a{{0, 1, {}, {}}, {0, 1, {}, {}}, 1, 1};
+  int64_t step = p.in.size();
   for (int i = 0; i < p.in.rank(); ++i) {
-    stride = p.in[i] == 0 ? 0 : stride / p.in[i];
-    if (p.reduced[i]) a.extent[a.reduced] = p.in[i], a.stride[a.reduced++] = stride, a.terms *= p.in[i];
-    else a.kept_extent[a.kept] = p.in[i], a.kept_stride[a.kept++] = stride, a.outputs *= p.in[i];
+    step = p.in[i] == 0 ? 0 : step / p.in[i];
+    (p.reduced[i] ? a.reduced : a.kept).add(p.in[i], step);
   }
-  while (a.lanes < reduce_threads && a.lanes * 4 < a.terms) a.lanes *= 2;
-  while (a.splits < 256 && int64_t(a.splits) * a.lanes * 32 < a.terms && a.outputs * a.splits < 1024) a.splits *= 2;
+  const int64_t terms = a.reduced.size;
+  while (a.lanes < reduce_threads && a.lanes * 4 < terms) a.lanes *= 2;
+  while (a.splits < 256 && int64_t(a.splits) * a.lanes * 32 < terms && a.kept.size * a.splits < 1024) a.splits *= 2;
   return a;
 }
 
@@ -57,20 +68,20 @@ struct ReduceSum {
   };
   using Thread = Nothing;
 
-  static int64_t workspace_bytes(const ReduceAxes& a) { return a.outputs * a.splits * int64_t(sizeof(double)); }
-  static int64_t blocks(const Args& a) { return (a.axes.outputs * a.axes.splits * a.axes.lanes + threads - 1) / threads; }
+  static int64_t workspace_bytes(const ReduceAxes& a) { return a.kept.size * a.splits * int64_t(sizeof(double)); }
+  static int64_t blocks(const Args& a) { return (a.axes.kept.size * a.axes.splits * a.axes.lanes + threads - 1) / threads; }
 
   template <int phase>
   VOXGRAD_HD static void run(const Args& p, At at, Shared& s, Thread&) {
     const ReduceAxes& a = p.axes;
     const int lane = at.thread % a.lanes;
     const int64_t sum = at.block * (threads / a.lanes) + at.thread / a.lanes;
-    if (sum >= a.outputs * a.splits) return;
+    if (sum >= a.kept.size * a.splits) return;
     if constexpr (phase == 0) {
-      const float* const x = p.x + ReduceAxes::offset(sum / a.splits, a.kept, a.kept_extent, a.kept_stride);
+      const float* const x = p.x + a.kept.offset(sum / a.splits);
       double total = 0;
-      for (int64_t i = sum % a.splits * a.lanes + lane; i < a.terms; i += int64_t(a.lanes) * a.splits)
-        total += double(x[ReduceAxes::offset(i, a.reduced, a.extent, a.stride)]);
+      for (int64_t i = sum % a.splits * a.lanes + lane; i < a.reduced.size; i += int64_t(a.lanes) * a.splits)
+        total += double(x[a.reduced.offset(i)]);
       s.value[at.thread] = total;
     }
     if constexpr (phase == 1) {
@@ -94,12 +105,12 @@ struct ReduceFinish {
   using Shared = Nothing;
   using Thread = Nothing;
 
-  static int64_t blocks(const Args& a) { return (a.axes.outputs + threads - 1) / threads; }
+  static int64_t blocks(const Args& a) { return (a.axes.kept.size + threads - 1) / threads; }
 
   template <int>
   VOXGRAD_HD static void run(const Args& a, At at, Shared&, Thread&) {
     const int64_t i = at.block * threads + at.thread;
-    if (i >= a.axes.outputs) return;
+    if (i >= a.axes.kept.size) return;
     double total = 0;
     for (int k = 0; k < a.axes.splits; ++k) total += a.partial[i * a.axes.splits + k];
     a.y[i] = float(total);

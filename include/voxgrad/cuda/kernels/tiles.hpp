@@ -51,9 +51,9 @@ struct ExtractTile {
     const uint32_t w = uint32_t(a.tile[2]), h = uint32_t(a.tile[1]);
     for (int64_t k = first + at.thread; k < end; k += threads) {
       const uint32_t i = uint32_t(k);
-      const int64_t t = mirrored(start.at[0] + int64_t(i / w / h), a.volume.extent[0]);
-      const int64_t y = mirrored(start.at[1] + int64_t(i / w % h), a.volume.extent[1]);
-      const int64_t x = mirrored(start.at[2] + int64_t(i % w), a.volume.extent[2]);
+      const int32_t t = mirrored(start.at[0] + int32_t(i / w / h), a.volume.extent[0]);
+      const int32_t y = mirrored(start.at[1] + int32_t(i / w % h), a.volume.extent[1]);
+      const int32_t x = mirrored(start.at[2] + int32_t(i % w), a.volume.extent[2]);
       a.x[sample * all + k] = E(a.volume.input(a.volume.index(t, y, x)));
     }
   }
@@ -81,9 +81,10 @@ struct TileAccumulate {
 
   template <int>
   VOXGRAD_HD static void run(const Args& a, At at, Shared&, Thread&) {
-    const int64_t i = at.block * threads + at.thread, h = extent(a, 1), w = extent(a, 2);
-    if (i >= extent(a, 0) * h * w) return;
-    const int64_t place[3] = {i / w / h, i / w % h, i % w};
+    const int64_t voxel = at.block * threads + at.thread;
+    if (voxel >= extent(a, 0) * extent(a, 1) * extent(a, 2)) return;
+    const uint32_t i = uint32_t(voxel), h = uint32_t(extent(a, 1)), w = uint32_t(extent(a, 2));
+    const int32_t place[3] = {int32_t(i / w / h), int32_t(i / w % h), int32_t(i % w)};
     int64_t in = 0, out = 0;
     for (int k = 0; k < 3; ++k) {
       in = in * a.tile[k] + a.begin[k] + place[k] - a.start[k];

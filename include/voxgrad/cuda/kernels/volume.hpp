@@ -15,7 +15,7 @@ struct ResidentVolume {
   const void* voxels;
   const void* target;       ///< [T,H,W] of classes or fractions; null: none
   const float *weight, *propensity;  ///< [T,H,W]; null: 1
-  int64_t extent[3];
+  int32_t extent[3];
   float offset, scale;
   VoxelType type, target_type;  ///< of targets: f32 or u8
 
@@ -25,15 +25,14 @@ struct ResidentVolume {
     return static_cast<const float*>(from)[i];
   }
   VOXGRAD_HD float input(int64_t i) const { return (read(voxels, type, i) - offset) * scale; }
-  VOXGRAD_HD int64_t index(int64_t t, int64_t y, int64_t x) const { return (t * extent[1] + y) * extent[2] + x; }
+  VOXGRAD_HD int64_t index(int32_t t, int32_t y, int32_t x) const { return (int64_t(t) * extent[1] + y) * extent[2] + x; }
 };
 
 /// The sample at position i of an axis of n continued by mirrors that repeat the edge (data::mirror_index).
-VOXGRAD_HD constexpr int64_t mirrored(int64_t i, int64_t n) {
-  const int64_t period = 2 * n;
-  int64_t r = i % period;
-  if (r < 0) r += period;
-  return r < n ? r : period - 1 - r;
+VOXGRAD_HD constexpr int32_t mirrored(int32_t i, int32_t n) {
+  if (i >= 0 && i < n) return i;
+  const int32_t period = 2 * n, r = i % period, place = r < 0 ? r + period : r;
+  return place < n ? place : period - 1 - place;
 }
 
 }  // namespace voxgrad::cuda
