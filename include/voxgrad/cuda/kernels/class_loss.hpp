@@ -68,23 +68,23 @@ struct ClassLoss {
 
   VOXGRAD_HD static double voxel(const Args& a, const float* logit, const float* target, float* dlogit) {
     const Row row(logit, a.classes);
-    double loss = 0, pull = 0;  // pull: sum over classes of dq q
+    double loss = 0;
     for (int64_t c = 0; c < a.classes; ++c) {
-      const double q = row.q(c), t = goal(a, target, c);
-      loss -= t * std::log(q < epsilon ? epsilon : q > 1 - epsilon ? 1 - epsilon : q);
-      if (Row::inside(q)) pull -= t;
+      const double q = row.q(c);
+      loss -= goal(a, target, c) * std::log(q < epsilon ? epsilon : q > 1 - epsilon ? 1 - epsilon : q);
     }
     if (!dlogit) return loss;
     const double scale = a.factor * double(a.state ? a.state->loss_scale : 1.0f) / double(a.voxels);
     double dot = 0;
-    for (int64_t c = 0; c < a.classes; ++c) dot += double(dp(a, row, target, scale, pull, c)) * double(row.p(c));
-    for (int64_t c = 0; c < a.classes; ++c) dlogit[c] = float(double(row.p(c)) * (double(dp(a, row, target, scale, pull, c)) - dot));
+    for (int64_t c = 0; c < a.classes; ++c) dot += double(dp(a, row, target, scale, c)) * double(row.p(c));
+    for (int64_t c = 0; c < a.classes; ++c) dlogit[c] = float(double(row.p(c)) * (double(dp(a, row, target, scale, c)) - dot));
     return loss;
   }
-  /// Slope of the loss to p(c): through q(c), and through the sum that divides all of them.
-  VOXGRAD_HD static float dp(const Args& a, const Row& row, const float* target, double scale, double pull, int64_t c) {
-    const double q = row.q(c), dq = Row::inside(q) ? -goal(a, target, c) / q : 0;
-    return float(scale * (dq - pull) / row.all);
+  /// Slope of the loss to p(c), but for what all classes share, which the softmax takes out again: the part of the sum that
+  /// divides them.
+  VOXGRAD_HD static float dp(const Args& a, const Row& row, const float* target, double scale, int64_t c) {
+    const double q = row.q(c);
+    return Row::inside(q) ? float(-scale * goal(a, target, c) / (q * row.all)) : 0.0f;
   }
 };
 

@@ -62,6 +62,15 @@ VOXGRAD_HD inline float set_function(kernels::SetFunction f, kernels::List<Fs...
   return y;
 }
 
+/// The least of a block's indices, -1 being none.
+template <int threads>
+VOXGRAD_HD inline double first_of(const BlockSum<threads>& s) {
+  double first = -1;
+  for (int t = 0; t < threads; ++t)
+    if (s.value[0][t] >= 0 && (first < 0 || s.value[0][t] < first)) first = s.value[0][t];
+  return first;
+}
+
 /// A row of terms + 1 doubles per run of voxels: the terms' sums, then the first logit that is not finite, or -1.
 struct SetMeanForward {
   static constexpr const char* name = "set_mean";
@@ -88,11 +97,9 @@ struct SetMeanForward {
       const int64_t n = p.size - in_group < SetMeanProblem::run ? p.size - in_group : int64_t(SetMeanProblem::run);
       s.put(at.thread, column == p.terms ? first_bad(p.z + begin, n, begin, at.thread) : share(p, p.term[column], begin, n, at.thread));
     }
-    if constexpr (phase == 1) {
-      if (column < p.terms) s.fold(at.thread);
-    }
+    if constexpr (phase == 1) s.fold(at.thread);
     if constexpr (phase == 2) {
-      if (at.thread == 0) a.partial[at.block] = column < p.terms ? s.total() : least(s);
+      if (at.thread == 0) a.partial[at.block] = column < p.terms ? s.total() : first_of(s);
     }
   }
 
@@ -110,12 +117,6 @@ struct SetMeanForward {
     for (int64_t i = thread; i < n; i += threads)
       if (!(z[i] * 0.0f == 0.0f)) return double(begin + i);
     return -1;
-  }
-  VOXGRAD_HD static double least(const Shared& s) {
-    double best = -1;
-    for (int t = 0; t < threads; ++t)
-      if (s.value[0][t] >= 0 && (best < 0 || s.value[0][t] < best)) best = s.value[0][t];
-    return best;
   }
 };
 
@@ -149,19 +150,14 @@ struct SetMeanFinish {
         s.put(at.thread, strided_sum(first, runs, row, at.thread, threads));
       }
     }
-    if constexpr (phase == 1) {
-      if (!last) s.fold(at.thread);
-    }
+    if constexpr (phase == 1) s.fold(at.thread);
     if constexpr (phase == 2) {
       if (at.thread != 0) return;
       if (!last) {
         a.sums[at.block] = s.total();
         return;
       }
-      double least = -1;
-      for (int t = 0; t < threads; ++t)
-        if (s.value[0][t] >= 0 && (least < 0 || s.value[0][t] < least)) least = s.value[0][t];
-      *a.bad = int64_t(least);
+      *a.bad = int64_t(first_of(s));
     }
   }
 };
