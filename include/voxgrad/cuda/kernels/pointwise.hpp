@@ -49,7 +49,7 @@ struct Unary {
 template <class F, class E>
 struct UnaryBackward {
   static constexpr const char* name = F::name;
-  static constexpr int threads = Flat::threads, phases = 1, width = Flat::width;
+  static constexpr int threads = 256, phases = 1, width = 4;
   struct Args {
     int64_t n;
     kernels::Params params;
@@ -59,11 +59,11 @@ struct UnaryBackward {
   using Shared = Nothing;
   using Thread = Nothing;
 
-  static int64_t blocks(const Args& a) { return Flat::blocks(a.n); }
+  static int64_t blocks(const Args& a) { return (a.n + threads * width - 1) / (threads * width); }
 
   template <int>
   VOXGRAD_HD static void run(const Args& a, At at, Shared&, Thread&) {
-    const int64_t first = Flat::first(at);
+    const int64_t first = (at.block * threads + at.thread) * width;
     const E* const read = F::reads == kernels::Reads::x ? a.x : a.y;
     if (first + width <= a.n) {
       float v[width] = {}, d[width];

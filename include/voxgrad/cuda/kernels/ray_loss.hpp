@@ -43,12 +43,12 @@ struct RayLanes {
       joint += high * high;
     }
   }
-  /// The mean of eight chains over rays.
-  VOXGRAD_HD static double mean(const float (&chain)[lanes], int64_t rays) {
-    double sum = 0;
-    for (const float c : chain) sum += double(c);
-    return sum / double(rays);
+  VOXGRAD_HD static double sum(const float (&chain)[lanes]) {
+    double all = 0;
+    for (const float c : chain) all += double(c);
+    return all;
   }
+  VOXGRAD_HD static double mean(const float (&chain)[lanes], int64_t rays) { return sum(chain) / double(rays); }
 };
 
 /// Three sums per block: mask * error, (1 - mask) * <|p|>, mask.
@@ -202,15 +202,15 @@ struct RayLossBackward {
 
  private:
   VOXGRAD_HD static Voxel slopes(const Args& a, const Shared& s, int place, float mask) {
-    const double weight = double(RayLanes::cut(mask)), n = double(a.voxels);
-    const double scale = a.factor * double(a.state ? a.state->loss_scale : 1.0f);
+    const double weight = double(RayLanes::cut(mask)), n = double(a.voxels), per_ray = 1 / double(a.rays);
+    const double scale = a.factor * double(a.state ? a.state->loss_scale : 1.0f) * per_ray;
     Voxel k{};
-    k.per = float(scale / (a.result->mask + n * 1e-7) * weight / double(a.rays));
-    k.size = float(scale * (a.background_reg / n) * (1 - weight) / double(a.rays));
+    k.per = float(scale * weight / (a.result->mask + n * 1e-7));
+    k.size = float(scale * a.background_reg * (1 - weight) / n);
     if (a.kind != RayError::iou) return k;
-    const double joint = RayLanes::mean(s.joint[place], a.rays) + ray_epsilon;
-    k.of_inter = float(-2 / joint);
-    k.of_joint = float(2 * RayLanes::mean(s.inter[place], a.rays) / (joint * joint));
+    const double per_joint = 1 / (RayLanes::sum(s.joint[place]) * per_ray + ray_epsilon);
+    k.of_inter = float(-2 * per_joint);
+    k.of_joint = float(2 * RayLanes::sum(s.inter[place]) * per_ray * per_joint * per_joint);
     return k;
   }
   VOXGRAD_HD static float slope(RayError kind, const Voxel& k, float p, float d) {
