@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #pragma once
 // What the GPU stores: f32, bf16 (the upper half of an f32) or f16 (IEEE half). Arithmetic is always f32; conversions
-// round to nearest, ties to even, keep infinities and signs, and turn every NaN into a quiet one.
+// round to nearest, ties to even, keep infinities and signs, and turn every NaN into a quiet one. On a card they are single
+// instructions; what stands here in plain C++ is their definition, for the CPU and for constants.
 
 #include <bit>
 #include <cstddef>
 #include <cstdint>
+#include <type_traits>
 
 #include "voxgrad/core/host_device.hpp"
 
@@ -29,6 +31,13 @@ struct bf16 {
 
  private:
   VOXGRAD_HD static constexpr uint16_t round(uint32_t u) {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
+    if (!std::is_constant_evaluated()) {
+      uint16_t h;
+      asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(h) : "f"(float_of(u)));
+      return h;
+    }
+#endif
     if ((u & 0x7fffffffu) > 0x7f800000u) return uint16_t((u >> 16) | 0x40u);
     return uint16_t((u + 0x7fffu + ((u >> 16) & 1u)) >> 16);
   }
@@ -44,6 +53,13 @@ struct f16 {
 
  private:
   VOXGRAD_HD static constexpr uint16_t round(float v) {
+#ifdef __CUDA_ARCH__
+    if (!std::is_constant_evaluated()) {
+      uint16_t h;
+      asm("cvt.rn.f16.f32 %0, %1;" : "=h"(h) : "f"(v));
+      return h;
+    }
+#endif
     const uint32_t u = bits_of(v), sign = (u >> 16) & 0x8000u, magnitude = u & 0x7fffffffu;
     if (magnitude > 0x7f800000u) return uint16_t(sign | 0x7e00u);
     if (magnitude >= 0x477ff000u) return uint16_t(sign | 0x7c00u);  // 65520 and more
@@ -55,6 +71,13 @@ struct f16 {
     return uint16_t(sign | ((rounded - 0x38000000u) >> 13));
   }
   VOXGRAD_HD static constexpr float widen(uint16_t h) {
+#ifdef __CUDA_ARCH__
+    if (!std::is_constant_evaluated()) {
+      float v;
+      asm("cvt.f32.f16 %0, %1;" : "=f"(v) : "h"(h));
+      return v;
+    }
+#endif
     const uint32_t sign = uint32_t(h & 0x8000u) << 16, e = (h >> 10) & 0x1fu, m = h & 0x3ffu;
     if (e == 0x1f) return float_of(sign | 0x7f800000u | (m << 13));
     if (e != 0) return float_of(sign | ((e + 112u) << 23) | (m << 13));
