@@ -4,8 +4,6 @@
 
 #include <cuda_runtime_api.h>
 
-#include <tuple>
-
 #include "voxgrad/core/error.hpp"
 #include "voxgrad/cuda/launch.hpp"
 
@@ -37,7 +35,12 @@ template <class List>
 struct CompileAll;
 template <template <class...> class List, class... Ks>
 struct CompileAll<List<Ks...>> {
-  static auto starts() { return std::tuple(&launch<Ks>...); }  // naming a function template's instance makes it
+  /// Naming a function template's instance makes it. (A tuple of this many is more than nvcc can resolve.)
+  static auto starts() {
+    using Start = void (*)();
+    static const Start all[] = {reinterpret_cast<Start>(&launch<Ks>)...};
+    return &all[0];
+  }
 };
 
 }  // namespace voxgrad::cuda
