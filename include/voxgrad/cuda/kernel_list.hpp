@@ -4,12 +4,19 @@
 
 #include "voxgrad/cuda/kernels/adam.hpp"
 #include "voxgrad/cuda/kernels/advance_step.hpp"
+#include "voxgrad/cuda/kernels/bias_act.hpp"
+#include "voxgrad/cuda/kernels/channel_moments.hpp"
 #include "voxgrad/cuda/kernels/class_loss.hpp"
 #include "voxgrad/cuda/kernels/convert.hpp"
+#include "voxgrad/cuda/kernels/copy_slice.hpp"
 #include "voxgrad/cuda/kernels/crops.hpp"
 #include "voxgrad/cuda/kernels/dropout.hpp"
+#include "voxgrad/cuda/kernels/finish_norm.hpp"
 #include "voxgrad/cuda/kernels/finish_sum.hpp"
 #include "voxgrad/cuda/kernels/loss.hpp"
+#include "voxgrad/cuda/kernels/max_pool.hpp"
+#include "voxgrad/cuda/kernels/norm_act.hpp"
+#include "voxgrad/cuda/kernels/norm_act_pool.hpp"
 #include "voxgrad/cuda/kernels/object_loss.hpp"
 #include "voxgrad/cuda/kernels/pointwise.hpp"
 #include "voxgrad/cuda/kernels/ray_loss.hpp"
@@ -17,6 +24,7 @@
 #include "voxgrad/cuda/kernels/set_mean.hpp"
 #include "voxgrad/cuda/kernels/softmax.hpp"
 #include "voxgrad/cuda/kernels/tiles.hpp"
+#include "voxgrad/cuda/kernels/upsample.hpp"
 
 namespace voxgrad::cuda {
 
@@ -72,7 +80,12 @@ using FlatKernels = Kernels<Fill<E>, Axpy<E>, Dropout<E>>;
 using EagerKernels = Joined<UnaryKernels<kernels::UnaryList>::type, BinaryKernels<kernels::BinaryList>::type, ForEachElement<FlatKernels>,
                             Kernels<ReduceSum, ReduceFinish, Softmax, SoftmaxBackward, DrawNumbers>>::type;
 
+template <class E>
+using LayerKernelsOf = Kernels<ChannelMoments<E>, NormAct<E>, NormActPool<E>, BiasAct<E>, MaxPool<E>, MaxPoolBackward<E>, Upsample<E>,
+                               UpsampleBackward<E>, CopySlice<E>, AddInto<E>>;
+using LayerKernels = Joined<ForEachElement<LayerKernelsOf>, Kernels<FinishNorm, RunningNorm>>::type;
+
 using KernelList = Joined<ConvertKernels, LossKernels<kernels::MseWithLogits>, LossKernels<kernels::BceWithLogits>, Kernels<FinishSum>, SetMeanKernels,
-                          StarDistLossKernels, OptimizerKernels, DataKernels, EagerKernels>::type;
+                          StarDistLossKernels, OptimizerKernels, DataKernels, EagerKernels, LayerKernels>::type;
 
 }  // namespace voxgrad::cuda
