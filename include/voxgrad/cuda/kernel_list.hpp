@@ -2,6 +2,7 @@
 #pragma once
 // Every kernel that cuda/voxgrad_cuda.cu compiles. Adding one here is all that the build needs to know of it.
 
+#include "voxgrad/cuda/kernels/act_backward.hpp"
 #include "voxgrad/cuda/kernels/adam.hpp"
 #include "voxgrad/cuda/kernels/advance_step.hpp"
 #include "voxgrad/cuda/kernels/bias_act.hpp"
@@ -13,10 +14,13 @@
 #include "voxgrad/cuda/kernels/dropout.hpp"
 #include "voxgrad/cuda/kernels/finish_norm.hpp"
 #include "voxgrad/cuda/kernels/finish_sum.hpp"
+#include "voxgrad/cuda/kernels/head_logits.hpp"
 #include "voxgrad/cuda/kernels/loss.hpp"
 #include "voxgrad/cuda/kernels/max_pool.hpp"
 #include "voxgrad/cuda/kernels/norm_act.hpp"
 #include "voxgrad/cuda/kernels/norm_act_pool.hpp"
+#include "voxgrad/cuda/kernels/norm_backward_apply.hpp"
+#include "voxgrad/cuda/kernels/norm_backward_sums.hpp"
 #include "voxgrad/cuda/kernels/object_loss.hpp"
 #include "voxgrad/cuda/kernels/pointwise.hpp"
 #include "voxgrad/cuda/kernels/ray_loss.hpp"
@@ -81,9 +85,11 @@ using EagerKernels = Joined<UnaryKernels<kernels::UnaryList>::type, BinaryKernel
                             Kernels<ReduceSum, ReduceFinish, Softmax, SoftmaxBackward, DrawNumbers>>::type;
 
 template <class E>
-using LayerKernelsOf = Kernels<ChannelMoments<E>, NormAct<E>, NormActPool<E>, BiasAct<E>, MaxPool<E>, MaxPoolBackward<E>, Upsample<E>,
-                               UpsampleBackward<E>, CopySlice<E>, AddInto<E>>;
-using LayerKernels = Joined<ForEachElement<LayerKernelsOf>, Kernels<FinishNorm, RunningNorm>>::type;
+using LayerKernelsOf =
+    Kernels<ChannelMoments<E>, NormAct<E>, NormActPool<E>, BiasAct<E>, NormBackwardSums<E>, NormBackwardSums<E, true>, NormBackwardApply<E>,
+            ActBackward<E>, ActBackward<E, true>, MaxPool<E>, MaxPoolBackward<E>, Upsample<E>, UpsampleBackward<E>, CopySlice<E>, AddInto<E>,
+            HeadLogits<E>>;
+using LayerKernels = Joined<ForEachElement<LayerKernelsOf>, Kernels<FinishNorm, RunningNorm, FinishNormBackward, FinishActBackward>>::type;
 
 using KernelList = Joined<ConvertKernels, LossKernels<kernels::MseWithLogits>, LossKernels<kernels::BceWithLogits>, Kernels<FinishSum>, SetMeanKernels,
                           StarDistLossKernels, OptimizerKernels, DataKernels, EagerKernels, LayerKernels>::type;
