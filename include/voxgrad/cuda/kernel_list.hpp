@@ -11,9 +11,12 @@
 #include "voxgrad/cuda/kernels/convert.hpp"
 #include "voxgrad/cuda/kernels/copy_slice.hpp"
 #include "voxgrad/cuda/kernels/crops.hpp"
+#include "voxgrad/cuda/kernels/direct_conv.hpp"
 #include "voxgrad/cuda/kernels/dropout.hpp"
 #include "voxgrad/cuda/kernels/finish_norm.hpp"
 #include "voxgrad/cuda/kernels/finish_sum.hpp"
+#include "voxgrad/cuda/kernels/first_conv.hpp"
+#include "voxgrad/cuda/kernels/first_conv_weight.hpp"
 #include "voxgrad/cuda/kernels/head_logits.hpp"
 #include "voxgrad/cuda/kernels/loss.hpp"
 #include "voxgrad/cuda/kernels/max_pool.hpp"
@@ -88,8 +91,9 @@ template <class E>
 using LayerKernelsOf =
     Kernels<ChannelMoments<E>, NormAct<E>, NormActPool<E>, BiasAct<E>, NormBackwardSums<E>, NormBackwardSums<E, true>, NormBackwardApply<E>,
             ActBackward<E>, ActBackward<E, true>, MaxPool<E>, MaxPoolBackward<E>, Upsample<E>, UpsampleBackward<E>, CopySlice<E>, AddInto<E>,
-            HeadLogits<E>>;
-using LayerKernels = Joined<ForEachElement<LayerKernelsOf>, Kernels<FinishNorm, RunningNorm, FinishNormBackward, FinishActBackward>>::type;
+            FirstConv<E>, FirstConvWeight<E>, HeadLogits<E>, DirectConv<E>, DirectConvBackwardData<E>, DirectConvBackwardWeight<E>>;
+using LayerKernels = Joined<ForEachElement<LayerKernelsOf>,
+                            Kernels<FinishNorm, RunningNorm, FinishNormBackward, FinishActBackward, FinishFirstConvWeight>>::type;
 
 using KernelList = Joined<ConvertKernels, LossKernels<kernels::MseWithLogits>, LossKernels<kernels::BceWithLogits>, Kernels<FinishSum>, SetMeanKernels,
                           StarDistLossKernels, OptimizerKernels, DataKernels, EagerKernels, LayerKernels>::type;
