@@ -29,6 +29,11 @@ def conditions_of(rows):
     return sorted(found, key=lambda c: (c.split("-")[0] != "random", int(c.split("-")[1])))
 
 
+# Marks beside the bars, whose thresholds come from the marked events as a user would choose them: (before the key, mark, colour, legend).
+OTHER_THRESHOLDS = [("known_", "_", "#000000", "thresholds from complete marks"), ("quantile_", "D", "#0072b2", "threshold by quantile, true prior"),
+                    ("pu_f1_", "^", "#009e73", "threshold by pu_f1, true prior")]
+
+
 def draw(axis, rows, condition, key, name):
     """A bar per scheme: the mean over seeds, and each seed as a point; all labels as the line to reach."""
     names = [s for s in ORDER if not s.startswith("all") and any(r["scheme"] == s for r in rows)]
@@ -38,6 +43,10 @@ def draw(axis, rows, condition, key, name):
             continue
         axis.bar(at, statistics.mean(values), color=COLOURS[family(scheme)], alpha=0.55, width=0.7)
         axis.plot([at] * len(values), values, "o", color=COLOURS[family(scheme)], markersize=3.5)
+        for before, mark, colour, legend in OTHER_THRESHOLDS:
+            means = [float(r[before + key]) for r in rows if r["condition"] == condition and r["scheme"] == scheme and r.get(before + key)]
+            if len(means) == len(values):  # of the same seeds, or they do not compare
+                axis.plot([at + 0.22], [statistics.mean(means)], mark, color=colour, markersize=7 if mark == "_" else 4, markeredgewidth=1.5, label=legend)
     full = [float(r[key]) for r in rows if r["condition"] == "complete"]
     if full:
         axis.axhline(statistics.mean(full), color=COLOURS["all"], linewidth=1, linestyle="--")
@@ -58,7 +67,9 @@ def main():
         axes[0][column].set_title("%.0f %% of the events marked,\n%s" % (100 * kept, words), fontsize=8)
         draw(axes[0][column], rows, condition, "f1", "detection F1" if column == 0 else "")
         draw(axes[1][column], rows, condition, "dice", "Dice" if column == 0 else "")
-    figure.tight_layout()
+    legend = {label: mark for axis in axes.flat for mark, label in zip(*axis.get_legend_handles_labels())}
+    figure.tight_layout(rect=(0, 0.05, 1, 1))
+    figure.legend(legend.values(), legend.keys(), loc="lower center", ncol=len(legend) or 1, fontsize=7, frameon=False)
     figure.savefig(sys.argv[2], dpi=110)
 
 
