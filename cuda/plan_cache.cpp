@@ -20,7 +20,7 @@ namespace {
 
 // First line of a file. A later program that writes other fields has another number, and neither reads the other's.
 constexpr const char* head = "voxgrad convolution plan 1";
-constexpr std::uintmax_t largest_file = 4 << 20;
+constexpr std::streamoff largest_file = 4 << 20;
 
 uint64_t fnv(const std::string& text) {
   uint64_t h = 14695981039346656037u;
@@ -118,18 +118,20 @@ void PlanCache::complain(const std::string& what) {
 std::optional<PlanRecord> PlanCache::find(const std::string& key) {
   if (folder_.empty()) return {};
   const std::string path = file(key);
-  std::error_code error;
-  const auto size = std::filesystem::file_size(path, error);
-  if (error) {
-    if (error != std::errc::no_such_file_or_directory && error != std::errc::not_a_directory) reject(key, "cannot be read (" + error.message() + ")");
+  std::ifstream in(path, std::ios::binary);  // from here on the same file, whatever others put in its place
+  if (!in) {
+    const int error = errno;
+    if (error != ENOENT && error != ENOTDIR) reject(key, text("cannot be read (", std::strerror(error), ")"));
     return {};
   }
-  if (size > largest_file) {
+  in.seekg(0, std::ios::end);
+  const std::streamoff size = in.tellg();
+  if (size < 0 || size > largest_file) {
     reject(key, text("is not a plan of voxgrad (", size, " bytes)"));
     return {};
   }
   std::string content(std::size_t(size), '\0'), why;
-  std::ifstream in(path, std::ios::binary);
+  in.seekg(0);
   if (!in.read(content.data(), std::streamsize(content.size()))) {
     reject(key, "cannot be read");
     return {};
