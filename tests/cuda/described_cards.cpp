@@ -3,9 +3,11 @@
 // plans exist, what they need and whether they are deterministic; not that they are fast or right.
 
 #include <cstdio>
+#include <filesystem>
 #include <memory>
 
 #include "catch.hpp"
+#include "child_case.hpp"
 #include "message.hpp"
 #include "network_layers.hpp"
 #include "scratch_folder.hpp"
@@ -40,6 +42,17 @@ const CudnnLibrary* planning_library(const char* what) {
 
 constexpr EngineNotes tensor_core = note_bit(cudnn::NUMERICAL_NOTE_TENSOR_CORE), nondeterministic = note_bit(cudnn::NUMERICAL_NOTE_NONDETERMINISTIC);
 
+/// Without the engines that are compiled when a plan is made: for these a driver would work for seconds, and for the card at
+/// hand only.
+struct Precompiled : CudnnPlanDevice {
+  using CudnnPlanDevice::CudnnPlanDevice;
+  std::vector<EngineConfig> propose(cudnn::HeurMode mode) {
+    std::vector<EngineConfig> all = CudnnPlanDevice::propose(mode);
+    std::erase_if(all, [](const EngineConfig& c) { return c.compiled_at_run_time; });
+    return all;
+  }
+};
+
 ConvSpec cube(ConvOp op, Element io, Math math, int channels) {
   ConvSpec s;
   s.op = op;
@@ -69,7 +82,7 @@ TEST_CASE("every layer of both networks has a deterministic tensor-core plan wit
     CHECK(layers.size() == 28 * 3 - 1 + 13 * 3 - 1);
     for (const Layer& layer : layers) {
       INFO(card.file << ", " << layer.name << ": " << describe(layer.spec));
-      CudnnPlanDevice device(target, layer.spec);
+      Precompiled device(target, layer.spec);
       detail::PlanTally tally;
       const std::vector<ConvPlan> plans = detail::admissible(device, layer.spec, layer.one_channel ? PlanLimits{} : small, 12, tally);
       bool good = layer.one_channel;
@@ -90,7 +103,7 @@ TEST_CASE("what the heuristics like best may need more than the cap, and is not 
   // On this card the first proposal for level 0 is one that transposes.
   const PlanTarget target(*library, json_of("rtx4090"));
   const ConvSpec spec = cube(ConvOp::forward, Element::bf16, Math::tensor_core, 8);
-  CudnnPlanDevice device(target, spec);
+  Precompiled device(target, spec);
   const auto chosen = [&](int64_t cap) {
     PlanLimits limits;
     limits.workspace = cap;
@@ -109,7 +122,7 @@ TEST_CASE("strict f32 plans on every card use no tensor core; T4 has no bf16") {
       for (const int channels : {8, 32}) {
         const ConvSpec spec = cube(op, Element::f32, Math::strict, channels);
         INFO(card.file << ", " << describe(spec));
-        CudnnPlanDevice device(target, spec);
+        Precompiled device(target, spec);
         const ConvPlan plan = select_plan(device, spec, PlanLimits{}, PlanJudge<ConvPlan>{});
         CHECK(forbidden(spec, plan.notes) == "");
         CHECK(plan.workspace <= PlanLimits{}.strict_workspace);
@@ -117,7 +130,7 @@ TEST_CASE("strict f32 plans on every card use no tensor core; T4 has no bf16") {
   }
   const PlanTarget t4(*library, json_of("t4"));
   const ConvSpec spec = cube(ConvOp::forward, Element::bf16, Math::tensor_core, 8);
-  CudnnPlanDevice device(t4, spec);
+  Precompiled device(t4, spec);
   CHECK(voxgrad::test::message<DeviceError>([&] { select_plan(device, spec, PlanLimits{}, PlanJudge<ConvPlan>{}); })
             .rfind("conv plan: cuDNN has no usable plan for forward bf16 tensor_core x 128x32x32x32x8", 0) == 0);
 }
@@ -128,7 +141,7 @@ TEST_CASE("a plan as text makes the same plan again, for this card only") {
   const PlanTarget h200(*library, json_of("h200"));
   for (const ConvOp op : {ConvOp::forward, ConvOp::backward_data, ConvOp::backward_weight}) {
     const ConvSpec spec = cube(op, Element::bf16, Math::tensor_core, 16);
-    CudnnPlanDevice device(h200, spec);
+    Precompiled device(h200, spec);
     const ConvPlan plan = select_plan(device, spec, PlanLimits{}, PlanJudge<ConvPlan>{});
     std::string why;
     const std::optional<ConvPlan> again = load_plan(h200, plan.json(), why);
@@ -162,7 +175,7 @@ TEST_CASE("uneven padding, dilation and 1-voxel volumes have plans") {
     for (const ConvOp op : {ConvOp::forward, ConvOp::backward_data, ConvOp::backward_weight}) {
       spec.op = op;
       INFO(describe(spec));
-      CudnnPlanDevice device(target, spec);
+      Precompiled device(target, spec);
       CHECK(select_plan(device, spec, PlanLimits{}, PlanJudge<ConvPlan>{}).workspace <= PlanLimits{}.workspace);
     }
 }
@@ -208,4 +221,45 @@ TEST_CASE("a planner keeps plans in its folder and finds them there") {
   said.clear();
   CHECK(planner()->plan(spec)->us == 12.5);
   CHECK(said.back().find(", from " + file) != std::string::npos);
+}
+
+// In a process where the driver's library is the toolkit's stub.
+TEST_CASE("prints what comes of fused plans", "[.]") {
+  const CudnnLibrary* library = planning_library("fused plans");
+  if (library == nullptr) return;
+  const PlanTarget target(*library, json_of("h200"));
+  for (const int64_t step : {0, 16}) {
+    ConvSpec spec = cube(ConvOp::forward, Element::bf16, Math::tensor_core, 8);
+    spec.epilogue = Epilogue::bias_leaky;
+    spec.slope = 0.2f;
+    spec.y_row_stride = step;
+    const ConvGraph graph(target, spec);
+    const std::vector<EngineConfig> configs = engine_configs(target, graph, cudnn::HEUR_MODE_A);
+    std::string why = "no proposal";
+    if (!configs.empty() && make_plan(target, configs[0], why)) why = "a plan";
+    std::printf("fused, step %d: %s\n", int(step), why.c_str());
+  }
+}
+
+TEST_CASE("convolution with bias and leaky relu, also into a slice: the kernel is made, only the driver is missing") {
+  const CudnnLibrary* library = planning_library("fused plans");
+  if (library == nullptr) return;
+  const std::string stub = CUDA_STUBS "/libcuda.so";
+  if (!std::filesystem::exists(stub)) {
+    std::printf("skipped: fused plans (no stub of the driver in the toolkit)\n");
+    return;
+  }
+  const ScratchFolder scratch;
+  std::filesystem::create_symlink(stub, scratch / "libcuda.so.1");
+  const std::string said = cuda::test::output_of_case("LD_LIBRARY_PATH=" + scratch.path(), "prints what comes of fused plans");
+  if (said.find("(3008)") != std::string::npos || said.find("(3009)") != std::string::npos || said.find("nvrtc") != std::string::npos) {
+    std::printf("skipped: fused plans (no NVRTC for cuDNN: %s)\n", cuda::test::line_after(said, "fused, step 0: ").c_str());
+    return;
+  }
+  for (const std::string word : {"fused, step 0: ", "fused, step 16: "}) {
+    const std::string end = cuda::test::line_after(said, word);
+    INFO(end);
+    CHECK(end.find("CUDNN_STATUS_EXECUTION_FAILED_CUDA_DRIVER (5001)") != std::string::npos);
+    CHECK(end.find("(34)") != std::string::npos);  // cudaErrorStubLibrary: all before it has been done
+  }
 }
