@@ -13,6 +13,7 @@ Command make_optimize();
 Command make_prior();
 Command make_predict();
 Command make_bench();
+Command make_convert();
 Command make_evaluate();
 Command make_inspect();
 Command make_sample();

@@ -17,24 +17,9 @@ namespace {
 
 /// A folder that training made (ours, the reference's or StarDist's).
 bool is_model_folder(const std::string& path) {
-  for (const char* name : {"weights.safetensors", "checkpoint.safetensors", "results.pt", "checkpoint.pt", "weights_best.h5"})
+  for (const char* name : {"weights.safetensors", "checkpoint.safetensors", "results.pt", "checkpoint.pt", "weights_best.h5", "config.json", "saved_model.pb"})
     if (std::filesystem::exists(std::filesystem::path(path) / name)) return true;
   return false;
-}
-
-Description describe_model_folder(const std::string& path) {
-  Description d;
-  d.kind = "model folder";
-  std::vector<std::string> names;
-  for (const auto& entry : std::filesystem::directory_iterator(path)) names.push_back(entry.path().filename().string());
-  std::sort(names.begin(), names.end());
-  std::string all;
-  for (const std::string& name : names) all += (all.empty() ? "" : ", ") + name;
-  d.line("files", all);
-  d.fields = {{"format", "model"}};
-  d.usable = std::count(names.begin(), names.end(), "weights.safetensors") > 0 && std::count(names.begin(), names.end(), "config.yaml") > 0;
-  d.use = d.usable ? "voxgrad predict --model " + path + " MOVIE" : "this build takes folders with config.yaml and weights.safetensors.";
-  return d;
 }
 
 Description describe_foreign(const FileIdentity& identity) {
@@ -52,7 +37,9 @@ Description describe(const std::string& path, const MovieWords& words) {
   switch (identity.kind) {
     case FileKind::tiff: return describe_movie(path, words);
     case FileKind::hdf5: return describe_hdf5(path);
-    case FileKind::safetensors: return describe_safetensors(path);
+    case FileKind::safetensors:
+    case FileKind::torch: return describe_weights(path);
+    case FileKind::bundle: return describe_bundle(path);
     case FileKind::json: return describe_json(path);
     case FileKind::yaml: return describe_yaml(path);
     case FileKind::csv: return describe_csv(path);
@@ -97,7 +84,8 @@ int run_inspect(const Arguments& a, Session& session) {
     session.check_stop();
     ++seen;
     try {
-      const Description d = describe(path, words);
+      Description d = describe(path, words);
+      if (a.flag("--tensors") && !io::is_folder(path)) list_tensors(path, d);
       usable += d.usable;
       show(path, d, session);
     } catch (const FileError& error) {
@@ -122,11 +110,13 @@ Command make_inspect() {
       .usage_inputs = "FILE...",
       .options = join({{"--axes", "LETTERS", "", "what the pages of a TIFF are, slowest first: TYX, ZYX, TCYX, ...", "Data"},
                        {"--channel", "N", "", "look at this channel only, from 1", "Data"},
+                       {"--tensors", "", "", "list every tensor of weights, or data set of an HDF5 file: type, shape, sum, first value", "Data"},
                        {"--sequence", "", "", "a folder is one movie, each TIFF file in it a frame", "Data"},
                        {"--allow-truncated", "", "", "look at the complete frames of an incomplete file", "Data"}},
                       {common::recursive()}),
       .examples = {{"voxgrad inspect movie.tif", "axes, type, spacing and values of a movie"},
                    {"voxgrad inspect --sequence frames/", "a folder of single frames as one movie"},
+                   {"voxgrad inspect --tensors --json results.pt", "what an archive of PyTorch holds, tensor by tensor; nothing in it is run"},
                    {"voxgrad inspect --json data.h5 samples.json experiment.yaml", "one JSON object per file, for programs"}},
       .more = "docs/formats-tiff.md",
       .run = run_inspect};

@@ -8,6 +8,7 @@
 
 #include "commands.hpp"
 #include "common/event_finder.hpp"
+#include "common/model_bundle.hpp"
 #include "common/model_folder.hpp"
 #include "common/movie_outputs.hpp"
 #include "common/movie_queue.hpp"
@@ -139,7 +140,10 @@ PredictOptions predict_options(const Arguments& a, const TrainConfig& config, Se
   return o;
 }
 
-int run_predict(const Arguments& a, Session& session) {
+int run_predict(const Arguments& given, Session& session) {
+  const OpenedModel model(given.get("--model"));
+  Arguments a = given;
+  if (model.bundle()) a.set("--model", model.path());
   if (is_stardist_folder(a.get("--model"))) return predict_stardist(a, session);
   for (const Option& o : stardist_predict_options())
     check<UsageError>(!a.given(o.name), o.name, " goes with StarDist models; ", a.get("--model"), " is none.");
@@ -187,7 +191,7 @@ Command make_predict() {
   return {.name = "predict",
           .summary = "Finds events in raw movies, or objects in volumes: probability, labels, event table and preview of each.",
           .usage_inputs = "MOVIE.tif|FOLDER...",
-          .options = with_stardist(join({{"--model", "DIR", "", "model folder", "Model"},
+          .options = with_stardist(join({{"--model", "DIR", "", "model folder (ours, the published pipeline's or StarDist's) or bundle", "Model"},
                            {"--latest", "", "", "use the latest weights instead of the best ones", "Model"},
                            {"--threshold", "P", "", "scores above are events (default: the model's, else 0.5)", "Model"},
                            {"--objective", "segmentation|detection", "segmentation", "which of the model's thresholds to use", "Model"},

@@ -1,19 +1,22 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // voxgrad train: a U-Net from a configuration and a data set, or on from where a run stopped.
 
-#include <dirent.h>
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <filesystem>
 
 #include <fmt/format.h>
 
 #include "commands.hpp"
 #include "common/config.hpp"
 #include "common/files.hpp"
+#include "common/model_bundle.hpp"
+#include "common/model_convert.hpp"
 #include "common/model_folder.hpp"
 #include "common/stardist_commands.hpp"
 #include "common/stardist_model.hpp"
+#include "common/torch_model.hpp"
 #include "common/trainer.hpp"
 #include "common/training_data.hpp"
 #include "voxgrad/core/parallel.hpp"
@@ -74,11 +77,37 @@ std::string weights_of(const std::string& path) {
   struct stat info {};
   check<FileError>(stat(path.c_str(), &info) == 0, path, ": no such file or model folder.");
   if (!S_ISDIR(info.st_mode)) return path;
-  const ModelFolder folder = ModelFolder::existing(path);
-  return folder.has_weights() ? folder.weights_file() : folder.checkpoint_file();
+  return ModelFolder::existing(path).best_file();
 }
 
-int run_train(const Arguments& a, Session& session) {
+/// --continue: the other model, in our form, becomes the model folder of this run, whose checkpoint is then resumed.
+void take_over(const Arguments& a, const std::string& named, Session& session) {
+  const std::string from = a.get("--continue");
+  check<UsageError>(!a.given("--init"), "--continue and --init exclude each other: the one goes on with the optimiser, the other starts it anew.");
+  check<UsageError>(!named.empty(), "--continue needs a folder for the run that goes on: --out DIR");
+  check<UsageError>(!session.dry_run(), "--continue cannot be tried with --dry-run; see what a model holds with: voxgrad inspect ", from);
+  std::error_code none;
+  check<UsageError>(!std::filesystem::exists(named, none) || std::filesystem::is_empty(named, none), named,
+                    ": exists already. --continue writes into a new folder; go on in an old one with --resume must.");
+  const OpenedModel model(from);
+  if (model_form(model.path()) == ModelForm::voxgrad) {
+    check<FileError>(ModelFolder(model.path()).has_checkpoint(), from, ": holds weights but no checkpoint to go on from. Start from them with --init.");
+    make_folders(named);
+    for (const auto& entry : std::filesystem::directory_iterator(model.path()))
+      if (entry.is_regular_file()) std::filesystem::copy_file(entry.path(), named + "/" + entry.path().filename().string());
+    return;
+  }
+  check<FileError>(!is_stardist_folder(model.path()), from, ": holds weights of Keras, which keeps no optimiser to go on with. Start from them with --init.");
+  check<FileError>(has_torch_optimizer(ModelFolder::existing(model.path()).latest_file()), from, ": holds no optimiser, only weights. Start from them with --init.");
+  convert_model(model.path(), named, ModelForm::voxgrad);
+}
+
+int run_train(const Arguments& given, Session& session) {
+  Arguments a = given;
+  if (a.given("--continue")) {
+    take_over(a, a.maybe("--out").value_or(""), session);
+    a.set("--resume", "must");
+  }
   const std::string resume = a.choice("--resume");
   std::string named = a.maybe("--out").value_or("");
   const Config first = gather_config(a, session, "");
@@ -104,6 +133,8 @@ int run_train(const Arguments& a, Session& session) {
                     "they are listed. Choose their ratio with training_config.samples_pu.unlabeled.");
   make_loss(config.training);  // refuses what does not go together before any data is read
   check<UsageError>(!config.dataset.empty(), "no data set. Name an HDF5 file, or set 'dataset' in the configuration.");
+  check<UsageError>(!folder.has_torch() || folder.has_weights() || folder.has_checkpoint(), named, ": is a folder of the published pipeline, into which nothing is ",
+                    "written. Go on from it in a new one: --continue ", named, " --out DIR");
   if (!resuming && (folder.has_weights() || folder.has_checkpoint()))
     check<UsageError>(a.flag("--overwrite"), named, " already holds a model. Use --resume auto to go on, --overwrite to start again, ",
                       "or another --name.");
@@ -150,7 +181,8 @@ std::vector<Option> train_options() {
                                 {"--train-fold", "NAME", "", "group to train on (default train)", "Data", {}, true},
                                 {"--valid-fold", "NAME", "", "group to validate on (default valid)", "Data", {}, true},
                                 {"--type", "unet3d|stardist3d", "", "the kind of network (default unet3d; published StarDist files say so themselves)", "Model"},
-                                {"--init", "MODEL", "", "start from the weights of a model folder or .safetensors file", "Model"},
+                                {"--init", "MODEL", "", "start from the weights of a model folder (ours, the published pipeline's or StarDist's) or weight file", "Model"},
+                                {"--continue", "MODEL", "", "go on from the checkpoint of another model folder, also the published pipeline's, in the new folder --out", "Model"},
                                 {"--steps", "N", "", "training steps in total (default 100000)", "Training"},
                                 {"--epochs", "N", "", "stardist3d: epochs in total (default 400)", "Training"},
                                 {"--steps-per-epoch", "N", "", "stardist3d: steps between two validations (default 100)", "Training"},
@@ -186,6 +218,7 @@ Command make_train() {
                        {"voxgrad train data.h5 --out models/first --resume auto", "go on after an interruption"},
                        {"voxgrad train --config config-stardist3d_complete_1-4.yml --seed 43", "StarDist-3D as published"},
                        {"voxgrad train volumes --type stardist3d --set stardist_config.anisotropy=auto --out models/nuclei", "StarDist-3D on a folder with images and masks (docs/stardist_program.md)"},
+                       {"voxgrad train data.h5 --continue unet3D-ZeroCostDL4Mic_complete_1-4_42 --steps 150000 --out models/longer", "go on where a run of the published pipeline stopped"},
                        {"voxgrad train mine.h5 --init models/first --learning-rate 5e-5 --out models/tuned", "fine-tune on own data"}},
           .more = "docs/training.md",
           .run = run_train};

@@ -37,7 +37,14 @@ Description describe_hdf5(const std::string& path);
 Description describe_json(const std::string& path);
 /// A configuration; one that does not fit is described with the reason.
 Description describe_yaml(const std::string& path);
-Description describe_safetensors(const std::string& path);
+/// Weights or a checkpoint, of torch.save or safetensors: what it holds, and whether it fits the 3-D U-Net.
+Description describe_weights(const std::string& path);
+/// A folder that training left, ours or of others: its files, network and thresholds, and whether the weights fit.
+Description describe_model_folder(const std::string& path);
+/// A model folder in one file.
+Description describe_bundle(const std::string& path);
+/// Adds every tensor of a weight or HDF5 file: name, type, shape, sum in double precision, first value. Nothing for other kinds.
+void list_tensors(const std::string& path, Description& d);
 /// A table: expert positions, events, or other columns.
 Description describe_csv(const std::string& path);
 

@@ -16,7 +16,6 @@
 #include "tables.hpp"
 #include "voxgrad/data/hdf5_dataset.hpp"
 #include "voxgrad/io/random_file.hpp"
-#include "voxgrad/io/safetensors.hpp"
 
 namespace voxgrad::app {
 
@@ -109,12 +108,13 @@ bool describe_keras(Description& d, const io::H5File& file) {
   if (group.empty()) return false;
   d.kind = "Keras weights (HDF5)";
   d.usable = false;
-  d.use = "this build cannot use Keras weights yet; it reads its own and other safetensors files.";
+  d.use = "no StarDist (no layers 'prob' and 'dist'), which is the one network of Keras that this program has; --tensors lists what it holds.";
   std::vector<std::string> layers = file.has_attribute(group, "layer_names") ? file.string_attribute(group, "layer_names") : std::vector<std::string>{};
   d.line("layers", fmt::format("{}: {}", layers.size(), some_of(layers)));
   const bool star = std::find(layers.begin(), layers.end(), "dist") != layers.end() && std::find(layers.begin(), layers.end(), "prob") != layers.end();
   if (star) {
     d.line("network", "StarDist, by its layers 'prob' and 'dist'");
+    d.usable = true;
     d.use = "part of a StarDist model folder, beside its config.json: voxgrad predict --model DIR.";
   }
   d.fields = {{"format", "keras"}, {"layers", layers.size()}, {"stardist", star}};
@@ -229,36 +229,6 @@ Description describe_yaml(const std::string& path) {
     d.kind = "YAML file";
     d.use = "not a configuration that can be used: " + reason_of(error, path);
   }
-  return d;
-}
-
-Description describe_safetensors(const std::string& path) {
-  const io::SafeTensors file(path);
-  Description d;
-  d.kind = "weights (safetensors)";
-  std::map<std::string, std::size_t> types;
-  std::int64_t values = 0;
-  std::size_t optimizer = 0;
-  for (const std::string& name : file.names()) {
-    const io::SafeTensorInfo& info = file.info(name);
-    ++types[info.dtype];
-    std::int64_t n = 1;
-    for (const std::int64_t s : info.shape) n *= s;
-    values += n;
-    optimizer += name.rfind("optimizer/", 0) == 0;
-  }
-  std::string kinds;
-  for (const auto& [type, n] : types) kinds += fmt::format("{}{} {}", kinds.empty() ? "" : ", ", n, type);
-  d.line("tensors", fmt::format("{} ({}), {} values", file.names().size(), kinds, values));
-  d.line("names", some_of(file.names(), 6));
-  if (optimizer) d.notes.push_back("holds the optimiser's state too: a checkpoint that training can go on from");
-  std::vector<std::string> keys;
-  for (const auto& [key, value] : file.metadata()) keys.push_back(value.size() < 40 ? key + "=" + value : key);
-  if (!keys.empty()) d.line("metadata", some_of(keys));
-  d.fields = {{"format", "safetensors"}, {"tensors", file.names().size()}, {"values", values}, {"checkpoint", optimizer > 0}};
-  const bool unet = std::any_of(file.names().begin(), file.names().end(), [](const std::string& n) { return n.find("down_convs.") != std::string::npos; });
-  d.usable = unet;
-  d.use = unet ? "weights of the 3-D U-Net: put them into a model folder as weights.safetensors beside config.yaml." : "the names are not those of the 3-D U-Net ('down_convs...'): this build cannot use them.";
   return d;
 }
 

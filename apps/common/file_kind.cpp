@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cctype>
 #include <string_view>
 #include <vector>
 
@@ -26,7 +27,7 @@ struct Magic {
 };
 
 constexpr std::string_view to_tiff = "Save the movie as TIFF, for example with Fiji (File > Import > Bio-Formats, then File > Save As > Tiff).";
-constexpr std::string_view to_safetensors = "This build reads weights as safetensors only.";
+constexpr std::string_view to_weights = "Weights are read from torch.save(model.state_dict(), ...), from Keras' HDF5 files (save_weights with the ending .h5) and from safetensors.";
 
 constexpr std::array foreign = {
     Magic{0, "\x93NUMPY"sv, "NumPy array (.npy)", "Save movies as TIFF (tifffile.imwrite) or as an HDF5 data set."},
@@ -54,17 +55,20 @@ bool has_at(std::string_view head, std::size_t offset, std::string_view bytes) {
 }
 
 /// The kinds of zip archive, by the names in its directory, which is at its end.
-FileIdentity identify_zip(const io::RandomFile& file) {
+FileIdentity identify_zip(const io::RandomFile& file, std::string_view head) {
   const std::size_t n = std::size_t(std::min<std::uint64_t>(file.size(), 1 << 20));
   std::string end(n, '\0');
   end.resize(file.read_some(file.size() - n, end.data(), n));
+  end += head;  // of a truncated archive only the beginning tells
   const auto holds = [&](std::string_view name) { return end.find(name) != std::string::npos; };
+  if (holds("/voxgrad-bundle")) return {FileKind::bundle, "model bundle (voxgrad convert --bundle)", ""};
   if (holds("constants.pkl"))
     return {FileKind::foreign, "TorchScript archive (torch.jit.save)", "It holds a program, not only weights. Save the model again with torch.save(model.state_dict(), ...)."};
-  if (holds("data.pkl")) return {FileKind::foreign, "PyTorch archive (torch.save)", std::string(to_safetensors) + " In Python: safetensors.torch.save_file(state_dict, ...)."};
-  if (holds("saved_model.pb")) return {FileKind::foreign, "TensorFlow SavedModel archive", std::string(to_safetensors)};
-  if (holds("model.weights.h5")) return {FileKind::foreign, "Keras 3 model archive (.keras)", std::string(to_safetensors)};
-  if (holds("rdf.yaml")) return {FileKind::foreign, "BioImage Model Zoo package", "Unpack it; of what is inside, this build reads safetensors weights."};
+  if (holds("data.pkl")) return {FileKind::torch, "PyTorch archive (torch.save)", ""};
+  if (holds("saved_model.pb")) return {FileKind::foreign, "TensorFlow SavedModel archive", std::string(to_weights)};
+  if (holds("model.weights.h5")) return {FileKind::foreign, "Keras 3 model archive (.keras)", std::string(to_weights)};
+  if (holds("rdf.yaml")) return {FileKind::foreign, "BioImage Model Zoo package", "Unpack it and look at the weights inside: voxgrad inspect."};
+  if (holds("[Content_Types].xml")) return {FileKind::foreign, "Office document", "Save tables as .csv."};
   if (holds(".npy")) return {FileKind::foreign, "NumPy archive (.npz)", "Save movies as TIFF or as an HDF5 data set."};
   if (holds(".roi")) return {FileKind::foreign, "ImageJ ROI archive", "Drag it onto ImageJ; regions are not read here."};
   return {FileKind::foreign, "zip archive", "Unpack it and give the files inside."};
@@ -78,6 +82,15 @@ bool is_safetensors(std::string_view head, std::uint64_t size) {
   return length >= 2 && length <= (std::uint64_t(100) << 20) && length <= size - 8;
 }
 
+/// ONNX has no magic number: field 1 (version), then mostly field 2, the name of the program that wrote it.
+bool is_onnx(std::string_view head, const std::string& path) {
+  if (head.size() < 5 || head[0] != '\x08') return false;
+  if (has_ending(path, {".onnx"})) return true;
+  const std::size_t length = std::uint8_t(head[3]);
+  if (std::uint8_t(head[1]) > 32 || head[2] != '\x12' || length == 0 || length > 64 || head.size() < 4 + length) return false;
+  return std::all_of(head.begin() + 4, head.begin() + 4 + std::ptrdiff_t(length), [](char c) { return c >= 32 && c < 127; });
+}
+
 bool is_text(std::string_view head) {
   return std::none_of(head.begin(), head.end(), [](char c) { return (std::uint8_t(c) < 32 && c != '\n' && c != '\r' && c != '\t') || c == 127; });
 }
@@ -89,7 +102,12 @@ FileIdentity identify_text(std::string_view head, const std::string& path) {
   const char first = start == std::string_view::npos ? '\0' : head[start];
   if (has_ending(path, {".yaml", ".yml"})) return {FileKind::yaml, "YAML", ""};
   if (first == '{' || (first == '[' && has_ending(path, {".json"}))) return {FileKind::json, "JSON", ""};
-  if (first == '<') return {FileKind::foreign, "XML or HTML text", ""};
+  if (first == '<') {
+    std::string lower(head.substr(0, 1000));
+    std::transform(lower.begin(), lower.end(), lower.begin(), [](unsigned char c) { return char(std::tolower(c)); });
+    if (lower.find("<html") == std::string::npos && lower.find("<!doctype html") == std::string::npos) return {FileKind::foreign, "XML text", ""};
+    return {FileKind::foreign, "HTML page", "A download brought a web page in place of the file. Open it in a browser to see why, then download again."};
+  }
   if (has_ending(path, {".csv", ".tsv"})) return {FileKind::csv, "table", ""};
   return {FileKind::foreign, "text file", "Movies are TIFF, training sets HDF5, configurations .yaml, samples lists .json, tables .csv."};
 }
@@ -106,16 +124,16 @@ FileIdentity identify_file(const std::string& path) {
   // HDF5 allows a user block of 512, 1024, ... bytes in front.
   for (std::size_t at = 0; at + 8 <= head.size(); at = at ? 2 * at : 512)
     if (has_at(head, at, "\x89HDF\r\n\x1a\n")) return {FileKind::hdf5, "HDF5", ""};
-  if (has_at(head, 0, "PK\x03\x04") || has_at(head, 0, "PK\x05\x06")) return identify_zip(file);
+  if (has_at(head, 0, "PK\x03\x04") || has_at(head, 0, "PK\x05\x06")) return identify_zip(file, head);
   if (is_safetensors(head, file.size())) return {FileKind::safetensors, "safetensors", ""};
   // A PyTorch file before 1.6 starts with a pickled magic number.
-  if (has_at(head, 0, "\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19"sv))
-    return {FileKind::foreign, "PyTorch file in the format before 1.6", std::string(to_safetensors) + " In Python: safetensors.torch.save_file(state_dict, ...)."};
+  if (has_at(head, 0, "\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19"sv)) return {FileKind::torch, "PyTorch file in the format before 1.6", ""};
   if (has_at(head, 0, "\x80\x02"sv) || has_at(head, 0, "\x80\x03"sv) || has_at(head, 0, "\x80\x04"sv))
     return {FileKind::foreign, "Python pickle", "Pickles can run any program when opened. Save the data as TIFF, HDF5 or safetensors."};
   for (const Magic& m : foreign)
     if (has_at(head, m.offset, m.bytes)) return {FileKind::foreign, std::string(m.name), std::string(m.advice)};
-  if (has_ending(path, {".onnx"}) && head[0] == '\x08') return {FileKind::foreign, "ONNX model", std::string(to_safetensors)};
+  if (is_onnx(head, path)) return {FileKind::foreign, "ONNX model", std::string(to_weights)};
+  if (has_ending(path, {".pb"})) return {FileKind::foreign, "protocol buffer (TensorFlow SavedModel or graph)", std::string(to_weights)};
   if (is_text(head)) return identify_text(head, path);
   return {FileKind::unknown, "unknown kind of file", "It starts with bytes of no known format; the file is damaged or of another program."};
 }

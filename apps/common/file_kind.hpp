@@ -7,7 +7,7 @@
 namespace voxgrad::app {
 
 enum class FileKind {
-  tiff, hdf5, safetensors, json, yaml, csv,  // formats that this program reads
+  tiff, hdf5, safetensors, torch, bundle, json, yaml, csv,  // formats that this program reads
   foreign,                                   // known, but of no use here: the advice says what would be
   unknown
 };

@@ -3,6 +3,7 @@
 
 #include <cstdio>
 #include <fstream>
+#include <limits>
 
 #include "files.hpp"
 #include "options.hpp"
@@ -33,6 +34,19 @@ void keep_rows_before(const std::string& path, int64_t step) {
     if (at && *at < step) kept += line + "\n";
   }
   write_file(path, kept);
+}
+
+std::pair<int64_t, double> best_row(const std::string& path) {
+  std::pair<int64_t, double> best{-1, std::numeric_limits<double>::infinity()};
+  std::ifstream in(path);
+  for (std::string line; std::getline(in, line);) {
+    const size_t comma = line.find(','), next = line.find(',', comma + 1);
+    if (comma == std::string::npos) continue;
+    const auto step = parse_integer(line.substr(0, comma));
+    const auto loss = parse_real(line.substr(comma + 1, next == std::string::npos ? next : next - comma - 1));
+    if (step && loss && *loss < best.second) best = {*step + 1, *loss};
+  }
+  return best;
 }
 
 std::string hash_text(const std::string& s) {

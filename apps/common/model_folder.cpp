@@ -5,8 +5,11 @@
 
 #include <nlohmann/json.hpp>
 
+#include "file_kind.hpp"
 #include "files.hpp"
 #include "json_text.hpp"
+#include "torch_model.hpp"
+#include "weights_fit.hpp"
 #include "voxgrad/io/safetensors.hpp"
 
 namespace voxgrad::app {
@@ -28,14 +31,8 @@ std::vector<io::SafeTensorItem> items_of(nn::Module& net) {
 const std::string optimizer_prefix = "optimizer/";
 
 void load_network(io::SafeTensors& file, const std::string& path, nn::Module& net) {
-  std::vector<std::string> names;
-  for (const std::string& name : file.names())
-    if (name.rfind(optimizer_prefix, 0) != 0) names.push_back(name);
-  try {
-    nn::load_state(net, [&](const std::string& name) { return file.has(name) ? file.tensor(name) : Tensor(); }, names);
-  } catch (const ShapeError& e) {
-    throw FileError(text(path, ": ", e.what(), ". Is config.yaml the one these weights were trained with?"));
-  }
+  check_fit(path, net, network_shapes(file, path));
+  nn::load_state(net, [&](const std::string& name) { return file.tensor(name); }, {});
 }
 
 }  // namespace
@@ -53,12 +50,27 @@ std::unique_ptr<models::UNet3d> make_network(const ModelConfig& c, uint64_t seed
   return std::make_unique<models::UNet3d>(o, Random(seed, 0x77656967687473));
 }
 
+std::map<std::string, Shape> network_shapes(const io::SafeTensors& file, const std::string& path) {
+  std::map<std::string, Shape> shapes;
+  for (const std::string& name : file.names()) {
+    if (name.starts_with(optimizer_prefix)) continue;
+    const std::vector<int64_t>& s = file.info(name).shape;
+    check<FileError>(s.size() <= size_t(Shape::max_rank), path, ": '", name, "' has ", s.size(), " axes (expected at most ", Shape::max_rank, ").");
+    shapes.emplace(name, Shape(s.begin(), s.end()));
+  }
+  return shapes;
+}
+
 void save_weights(const std::string& path, nn::Module& net, Metadata metadata) {
   metadata["layout"] = layout;
   io::write_safetensors(path, items_of(net), metadata);
 }
 
 Metadata load_weights(const std::string& path, nn::Module& net) {
+  const FileIdentity found = identify_file(path);
+  if (found.kind == FileKind::torch) return load_torch_weights(path, net);
+  check<FileError>(found.kind == FileKind::safetensors, path, ": is no file of weights but: ", found.name, " (expected safetensors, or what torch.save wrote). ",
+                   found.advice);
   io::SafeTensors file(path);
   load_network(file, path, net);
   return file.metadata();
@@ -95,14 +107,13 @@ ModelFolder ModelFolder::existing(const std::string& path) {
   while (folder.path_.size() > 1 && folder.path_.back() == '/') folder.path_.pop_back();
   check<FileError>(exists(path), path, ": no such model folder.");
   check<FileError>(!exists(folder.path_ + "/config.json"), path, ": is a StarDist model (config.json), but this command works with U-Net models.");
-  if (folder.has_weights() || folder.has_checkpoint()) {
+  if (!folder.best_file().empty()) {
     check<FileError>(exists(folder.config_file()), path, ": holds weights but no config.yaml, which says how the network is built.");
     return folder;
   }
-  const bool reference = exists(folder.path_ + "/results.pt"), keras = exists(folder.path_ + "/weights_best.h5");
-  check<FileError>(!reference, path, ": is a PyTorch model folder (results.pt). This version reads only models trained with voxgrad.");
-  check<FileError>(!keras, path, ": is a StarDist model folder (weights_best.h5) without its config.json, which says how the network is built.");
-  throw FileError(text(path, ": holds no model (expected weights.safetensors and config.yaml). Train one with: voxgrad train"));
+  check<FileError>(!exists(folder.path_ + "/saved_model.pb"), path, ": is a TensorFlow SavedModel. Of Keras, StarDist folders are read (config.json and weights_best.h5).");
+  check<FileError>(!exists(folder.path_ + "/weights_best.h5"), path, ": is a StarDist model folder (weights_best.h5) without its config.json, which says how the network is built.");
+  throw FileError(text(path, ": holds no model (expected config.yaml and weights.safetensors or results.pt). Train one with: voxgrad train"));
 }
 
 std::string ModelFolder::name() const {
@@ -112,6 +123,20 @@ std::string ModelFolder::name() const {
 
 bool ModelFolder::has_weights() const { return exists(weights_file()); }
 bool ModelFolder::has_checkpoint() const { return exists(checkpoint_file()); }
+bool ModelFolder::has_torch() const { return exists(path_ + "/results.pt") || exists(path_ + "/checkpoint.pt"); }
+
+std::string ModelFolder::best_file() const {
+  if (has_weights()) return weights_file();
+  if (has_checkpoint()) return checkpoint_file();
+  for (const char* name : {"/results.pt", "/checkpoint.pt"})
+    if (exists(path_ + name)) return path_ + name;
+  return "";
+}
+std::string ModelFolder::latest_file() const {
+  if (has_checkpoint()) return checkpoint_file();
+  if (!has_weights() && exists(path_ + "/checkpoint.pt")) return path_ + "/checkpoint.pt";
+  return best_file();
+}
 
 Config ModelFolder::config() const {
   try {
@@ -126,7 +151,7 @@ Config ModelFolder::config() const {
 
 std::unique_ptr<models::UNet3d> ModelFolder::network(bool latest) const {
   auto net = make_network(train_config(config()).model, 0);
-  load_weights((latest && has_checkpoint()) || !has_weights() ? checkpoint_file() : weights_file(), *net);
+  load_weights(latest ? latest_file() : best_file(), *net);
   net->eval();
   return net;
 }

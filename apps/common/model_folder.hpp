@@ -11,6 +11,9 @@
 #include "voxgrad/models/unet3d.hpp"
 #include "voxgrad/optim/optimizer.hpp"
 
+namespace voxgrad::io {
+class SafeTensors;
+}
 namespace voxgrad::app {
 
 /// The network that a configuration describes, with fresh weights drawn from `seed`.
@@ -21,8 +24,11 @@ using Metadata = std::map<std::string, std::string>;
 
 /// Parameters and buffers under their names, atomically.
 void save_weights(const std::string& path, nn::Module& net, Metadata metadata);
-/// Weights of a weights or checkpoint file into `net`; names and shapes must agree. Returns the metadata.
+/// Weights of a weights or checkpoint file into `net`; names and shapes must agree. Returns the metadata. Files of torch.save
+/// are taken too and have none.
 Metadata load_weights(const std::string& path, nn::Module& net);
+/// Names and shapes of the network's tensors, without those of an optimiser. `path` starts errors.
+std::map<std::string, Shape> network_shapes(const io::SafeTensors& file, const std::string& path);
 /// Weights, optimiser tensors ("optimizer/exp_avg/<parameter>") and metadata.
 void save_checkpoint(const std::string& path, nn::Module& net, optim::Optimizer& optimizer, Metadata metadata);
 /// The same back. FileError when the optimiser's tensors are missing (a weights file) or do not fit.
@@ -34,7 +40,8 @@ struct Thresholds {
   std::string method, data, date;
 };
 
-/// Paths below models/<name>/ and what they hold.
+/// Paths below models/<name>/ and what they hold. A folder of the published pipeline (results.pt, checkpoint.pt) is one as well, into
+/// which only thresholds are written.
 class ModelFolder {
  public:
   explicit ModelFolder(std::string path) : path_(std::move(path)) {}
@@ -48,6 +55,10 @@ class ModelFolder {
   std::string checkpoint_file() const { return path_ + "/checkpoint.safetensors"; }
   bool has_weights() const;
   bool has_checkpoint() const;
+  bool has_torch() const;  ///< results.pt or checkpoint.pt
+  /// The file with the best weights, ours before PyTorch's; "" if there is none. And the latest, which may be the same.
+  std::string best_file() const;
+  std::string latest_file() const;
 
   /// The configuration stored in the folder.
   Config config() const;

@@ -86,7 +86,8 @@ data::LoaderOptions Trainer::loader_options(bool training) const {
 
 void Trainer::resume() {
   const std::string path = folder_.checkpoint_file();
-  const Metadata m = load_checkpoint(path, net_, *optimizer_);
+  Metadata m = load_checkpoint(path, net_, *optimizer_);
+  if (!m.contains("config_hash")) adopt(m);
   const auto hash = m.find("config_hash");
   check<UsageError>(hash != m.end() && hash->second == config_hash_, path,
                     ": was made with another network, seed, batch, crop or optimiser. Resume with its own configuration, or start "
@@ -112,6 +113,18 @@ void Trainer::resume() {
     loss_.set_prior(estimated ? loss_.prior() : auto_prior_->start(), auto_prior_->labelled());
   }
   for (const char* file : {"/train.csv", "/valid.csv", "/risk.csv", "/prior.csv"}) keep_rows_before(folder_.path() + file, step_);
+}
+
+/// A checkpoint that was converted from PyTorch says how far it is, not in which order its crops came: it goes on where a run of
+/// ours would be. The best validation so far is that of its table.
+void Trainer::adopt(Metadata& m) const {
+  const int64_t step = stored_integer(m, "step", folder_.checkpoint_file()), batches = loader_->batches_per_epoch();
+  const auto [best_step, best] = best_row(folder_.path() + "/valid.csv");
+  for (const auto& [key, value] : std::initializer_list<std::pair<const char*, std::string>>{
+           {"config_hash", config_hash_}, {"best_step", std::to_string(best_step)}, {"best", std::isfinite(best) ? number_text(best) : ""},
+           {"plateau_waited", "0"}, {"epoch", std::to_string(step / batches)},
+           {"position", std::to_string(step % batches * config_.training.batch_size)}})
+    if (!value.empty()) m.emplace(key, value);
 }
 
 void Trainer::run() {

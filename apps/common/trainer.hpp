@@ -50,6 +50,7 @@ class Trainer {
   data::LoaderOptions loader_options(bool training) const;
   Metadata metadata() const;
   void apply_schedule();
+  void adopt(Metadata& m) const;
 
   TrainConfig config_;
   models::UNet3d& net_;

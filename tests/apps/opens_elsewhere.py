@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Models that voxgrad exported, in the programs they are for: opens_elsewhere.py PROGRAM SOURCE_DIR
+
+Needs PyTorch, safetensors or h5py (with NumPy) in this Python, or in the one that VOXGRAD_PYTHON names; says which part is skipped without.
+"""
+import importlib.util
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+PROGRAM, SOURCE = sys.argv[1], pathlib.Path(sys.argv[2])
+GOLDEN = SOURCE / "tests/golden"
+REFERENCE = GOLDEN / "torch_archive/reference"
+
+
+def has(module):
+    spec = importlib.util.find_spec(module)
+    return spec is not None and spec.origin is not None  # a folder that is called so is no module
+
+
+# A Python of one's own often hides the system's, which has the packages.
+wanted = os.environ.get("VOXGRAD_PYTHON", "/usr/bin/python3")
+if "VOXGRAD_AGAIN" not in os.environ and ("VOXGRAD_PYTHON" in os.environ or not has("torch")) and os.path.exists(wanted):
+    os.environ["VOXGRAD_AGAIN"] = "1"
+    os.execv(wanted, [wanted, *sys.argv])
+
+
+class Skip(Exception):
+    pass
+
+
+def need(*modules):
+    for m in modules:
+        if not has(m):
+            raise Skip(f"no {m} in {sys.executable}")
+
+
+def convert(model, form, out):
+    done = subprocess.run([PROGRAM, "convert", str(model), "--export", form, "--out", str(out)], text=True, capture_output=True)
+    if done.returncode != 0:
+        raise AssertionError(done.stderr)
+    return pathlib.Path(out)
+
+
+def open_in_torch(folder):
+    """results.pt and checkpoint.pt, in safe mode too; the network has the golden output; Adam takes its state and steps."""
+    need("torch", "numpy")
+    import numpy as np
+    import torch
+    sys.path.insert(0, str(GOLDEN))
+    from make_unet import UNet
+
+    ours = convert(convert(REFERENCE, "voxgrad", folder / "ours"), "reference", folder / "theirs")
+    first = torch.load(REFERENCE / "results.pt", weights_only=False)
+    # The safe mode of PyTorch 1.13 knows no floating-point numbers at all, so no learning rate: not even its own checkpoints.
+    modes = (False, True) if int(torch.__version__.split(".")[0]) >= 2 else (False,)
+    for name in ("results.pt", "checkpoint.pt"):
+        for safe in [torch.load(ours / name, weights_only=mode) for mode in modes]:
+            state = safe
+            assert list(state["model"]) == list(first["model"]), "names and their order"
+            for key, tensor in first["model"].items():
+                got = state["model"][key]
+                assert got.dtype == tensor.dtype and got.shape == tensor.shape and torch.equal(got, tensor), key
+            assert state["step"] == 2 and len(state["stats"]["train-loss"]) == 2, "step and statistics"
+            assert state["stats"]["valid-loss"][1]["loss"] == float(first["stats"]["valid-loss"][1]["loss"]), "a loss to the bit"
+    net = UNet(layers=2, width=1)
+    net.load_state_dict(safe["model"])
+    adam = torch.optim.Adam(net.parameters(), lr=1e-3)
+    adam.load_state_dict(safe["optimizer"])
+    moments = first["optimizer"]["state"]
+    for i, state in adam.state_dict()["state"].items():
+        assert float(state["step"]) == 2 and torch.equal(state["exp_avg"], moments[i]["exp_avg"]), f"moments of parameter {i}"
+        assert torch.equal(state["exp_avg_sq"], moments[i]["exp_avg_sq"]), f"moments of parameter {i}"
+    assert len(adam.state_dict()["state"]) == len(moments) > 20
+    x = torch.from_numpy(np.load(REFERENCE / "input.npy")).permute(0, 4, 1, 2, 3)
+    net = net.double().eval()
+    with torch.no_grad():
+        y = net(x).permute(0, 2, 3, 4, 1).numpy()
+    assert np.abs(y - np.load(REFERENCE / "output.npy")).max() < 1e-12, "output"
+    net.float().train()(x.float()).mean().backward()
+    adam.step()
+    return f"PyTorch {torch.__version__}: results.pt and checkpoint.pt open{', also with weights_only=True' if len(modes) > 1 else ''}"
+
+
+def open_in_safetensors(folder):
+    need("safetensors", "numpy")
+    import numpy as np
+    import safetensors
+    from safetensors.numpy import load_file
+
+    ours = convert(REFERENCE, "voxgrad", folder / "ours")
+    state = load_file(ours / "checkpoint.safetensors")
+    assert state["final_conv.weight"].shape == (1, 1, 1, 1, 1) and state["final_conv.weight"].dtype == np.float32
+    assert state["optimizer/exp_avg/down_convs.0.convs.0.weight"].shape == (3, 3, 3, 1, 1)
+    with safetensors.safe_open(ours / "checkpoint.safetensors", "numpy") as file:
+        assert file.metadata()["step"] == "2", file.metadata()
+    return f"safetensors {safetensors.__version__}: weights and checkpoint open"
+
+
+def main():
+    passed = failed = skipped = 0
+    for part in (open_in_torch, open_in_safetensors):
+        with tempfile.TemporaryDirectory() as folder:
+            try:
+                print(part(pathlib.Path(folder)))
+                passed += 1
+            except Skip as why:
+                print(f"skipped: {part.__name__} ({why})")
+                skipped += 1
+            except Exception as error:  # noqa: BLE001
+                print(f"{part.__name__}: {type(error).__name__}: {error}")
+                failed += 1
+    print(f"{passed} passed, {failed} failed")
+    sys.exit(1 if failed else 77 if passed == 0 else 0)
+
+
+main()
