@@ -8,9 +8,12 @@
 
 #include "commands.hpp"
 #include "common/describe.hpp"
+#include "common/device_choice.hpp"
 #include "common/file_kind.hpp"
 #include "common/files.hpp"
+#include "common/machine.hpp"
 #include "voxgrad/io/tiff_sequence.hpp"
+#include "voxgrad/simd/isa.hpp"
 
 namespace voxgrad::app {
 namespace {
@@ -72,8 +75,24 @@ std::vector<std::string> list_files(const Arguments& a) {
   return paths;
 }
 
+/// What this machine has to compute with.
+void show_system(Session& session) {
+  std::vector<std::pair<std::string, std::string>> rows = {{"machine", machine_kind()}, {"memory", bytes_text(available_memory()) + " available"},
+                                                           {"kernels", name(current_isa())}};
+  for (const auto& row : gpu_rows()) rows.push_back(row);
+  std::size_t width = 0;
+  for (const auto& [what, value] : rows) width = std::max(width, what.size());
+  session.print("this machine");
+  for (const auto& [what, value] : rows) session.print(fmt::format("  {:{}}  {}", what, width, value));
+  Fields fields = {{"machine", machine_kind()}, {"memory", available_memory()}, {"cpu_kernels", name(current_isa())}};
+  const Fields gpu = gpu_fields();
+  fields.insert(fields.end(), gpu.begin(), gpu.end());
+  session.emit("system", fields);
+}
+
 int run_inspect(const Arguments& a, Session& session) {
-  check<UsageError>(!a.inputs().empty(), "needs the files to look at: voxgrad inspect FILE...");
+  if (a.flag("--system")) show_system(session);
+  check<UsageError>(!a.inputs().empty() || a.flag("--system"), "needs the files to look at: voxgrad inspect FILE...");
   MovieWords words;
   words.axes = a.get("--axes");
   words.channel = a.given("--channel") ? int(a.integer("--channel", 1, 1000)) : 0;
@@ -112,11 +131,13 @@ Command make_inspect() {
                        {"--channel", "N", "", "look at this channel only, from 1", "Data"},
                        {"--tensors", "", "", "list every tensor of weights, or data set of an HDF5 file: type, shape, sum, first value", "Data"},
                        {"--sequence", "", "", "a folder is one movie, each TIFF file in it a frame", "Data"},
-                       {"--allow-truncated", "", "", "look at the complete frames of an incomplete file", "Data"}},
+                       {"--allow-truncated", "", "", "look at the complete frames of an incomplete file", "Data"},
+                       {"--system", "", "", "also say what this machine has to compute with: processors, GPUs, CUDA, cuDNN, cuBLAS", "Hardware"}},
                       {common::recursive()}),
       .examples = {{"voxgrad inspect movie.tif", "axes, type, spacing and values of a movie"},
                    {"voxgrad inspect --sequence frames/", "a folder of single frames as one movie"},
                    {"voxgrad inspect --tensors --json results.pt", "what an archive of PyTorch holds, tensor by tensor; nothing in it is run"},
+                   {"voxgrad inspect --system", "which GPU and which libraries were found where, or why not"},
                    {"voxgrad inspect --json data.h5 samples.json experiment.yaml", "one JSON object per file, for programs"}},
       .more = "docs/formats-tiff.md",
       .run = run_inspect};

@@ -12,6 +12,5 @@ extern const char* const build_commit;  ///< "" when built from a source archive
 extern const char* const build_type;
 extern const char* const build_compiler;
 extern const std::vector<std::pair<std::string, std::string>> build_libraries;  ///< name, version
-extern const bool build_cuda;
 
 }  // namespace voxgrad::app

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cstdlib>
 
+#include "device_choice.hpp"
 #include "machine.hpp"
 #include "voxgrad/core/error.hpp"
 #include "voxgrad/version.hpp"
@@ -34,18 +35,12 @@ int choose_threads(const Arguments& arguments) {
   return usable_cpus();
 }
 
-std::string choose_device(const Arguments& arguments, std::string& reason) {
+/// What was asked for, by option or environment.
+DeviceChoice device_of(const Arguments& arguments, const std::string& command) {
   const char* environment = std::getenv("VOXGRAD_DEVICE");
   const bool from_environment = !arguments.given("--device") && environment && *environment;
-  const std::string wanted = from_environment ? environment : arguments.get("--device");
-  const std::string where = from_environment ? "VOXGRAD_DEVICE=" : "--device ";
-  const bool cuda = wanted == "cuda" ||
-                    (wanted.rfind("cuda:", 0) == 0 && parse_integer(wanted.substr(5)).value_or(-1) >= 0);
-  check<UsageError>(cuda || wanted == "auto" || wanted == "cpu", where, wanted,
-                    ": unknown device (expected auto, cpu, cuda or cuda:N).");
-  check<DeviceError>(!cuda, where, wanted, ": this program was built without CUDA. Use --device cpu.");
-  reason = wanted == "auto" ? "this program was built without CUDA" : "as asked";
-  return "cpu";
+  return choose_device(from_environment ? environment : arguments.get("--device"), from_environment ? "VOXGRAD_DEVICE=" : "--device ", command,
+                       has_gpu_path(command), cards_here());
 }
 
 ProgressStyle choose_style(const std::string& word, bool terminal, Log::Level level) {
@@ -73,7 +68,11 @@ Session::Session(const std::string& command, const std::string& command_line, co
   json_ = arguments.flag("--json");
   dry_run_ = has(arguments, "--dry-run") && arguments.flag("--dry-run");
   threads_ = has(arguments, "--threads") ? choose_threads(arguments) : usable_cpus();
-  if (has(arguments, "--device")) device_ = choose_device(arguments, device_reason_);
+  if (has(arguments, "--device")) {
+    const DeviceChoice choice = device_of(arguments, command);
+    device_ = choice.device;
+    device_reason_ = choice.reason;
+  }
   memory_ = has(arguments, "--memory") && arguments.given("--memory")
                 ? parse_bytes(arguments.get("--memory"), "option --memory")
                 : available_memory() / 10 * 8;

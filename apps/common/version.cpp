@@ -5,6 +5,7 @@
 
 #include "build_info.hpp"
 #include "cli.hpp"
+#include "device_choice.hpp"
 #include "json_text.hpp"
 #include "machine.hpp"
 #include "voxgrad/simd/isa.hpp"
@@ -20,21 +21,25 @@ std::string version_text(bool json) {
     libraries.emplace_back(name, number);
     list += (list.empty() ? "" : ", ") + name + " " + number;
   }
-  if (json)
-    return json_object({{"name", "voxgrad"},
-                        {"version", version},
-                        {"commit", commit},
-                        {"build_type", build_type},
-                        {"compiler", build_compiler},
-                        {"libraries", libraries},
-                        {"cpu_kernels", name(current_isa())},
-                        {"cuda_built", build_cuda},
-                        {"machine", machine_kind()}}) +
-           "\n";
+  if (json) {
+    Fields fields = {{"name", "voxgrad"},
+                     {"version", version},
+                     {"commit", commit},
+                     {"build_type", build_type},
+                     {"compiler", build_compiler},
+                     {"libraries", libraries},
+                     {"cpu_kernels", name(current_isa())}};
+    const Fields gpu = gpu_fields();
+    fields.insert(fields.end(), gpu.begin(), gpu.end());
+    fields.emplace_back("machine", machine_kind());
+    return json_object(fields) + "\n";
+  }
   std::ostringstream out;
   out << "voxgrad " << version << (commit.empty() ? "" : " (" + commit + ")") << "\nbuild:     " << build_type
       << ", " << build_compiler << "\nlibraries: " << list << "\nkernels:   " << name(current_isa())
-      << "\nCUDA:      " << (build_cuda ? "built" : "not built") << "\nmachine:   " << machine_kind() << "\n";
+      << "\n";
+  for (const auto& [name, line] : gpu_rows()) out << (name.empty() ? "" : name + ":") << std::string(name.empty() ? 11 : 10 - name.size(), ' ') << line << "\n";
+  out << "machine:   " << machine_kind() << "\n";
   return out.str();
 }
 

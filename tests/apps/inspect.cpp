@@ -150,3 +150,13 @@ TEST_CASE("inspect: the command prints all files, goes on after a bad one and ex
   CHECK_THROWS_AS(run({}), UsageError);
   CHECK_THROWS_AS(run({"--channel", "0", s.file("a.tif")}), UsageError);
 }
+
+TEST_CASE("inspect --system needs no file and says what of the GPU is there, or why not") {
+  const test::Ran plain = run({"--system"});
+  CHECK(plain.code == 0);
+  CHECK(plain.out.rfind("this machine\n  machine", 0) == 0);
+  CHECK(plain.out.find("\n  CUDA ") != std::string::npos);
+  const test::Ran json = run({"--system", "--json"});
+  CHECK(json.out.find("\"event\": \"system\"") != std::string::npos);
+  CHECK(json.out.find("\"cuda_built\": ") != std::string::npos);
+}

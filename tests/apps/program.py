@@ -72,6 +72,31 @@ def version():
     text, parsed = run("--version"), json.loads(run("--version", "--json").stdout)
     expect(text.stdout.splitlines()[0].split()[:2], ["voxgrad", parsed["version"]], "version")
     expect("HDF5" in parsed["libraries"], True, "HDF5 among the libraries")
+    expect("\nCUDA:      " in text.stdout, True, "CUDA in the text")
+    expect(isinstance(parsed["cuda_built"], bool), True, "cuda_built")
+    if parsed["cuda_built"]:
+        expect("\ncuDNN:     " in text.stdout and "\ncuBLAS:    " in text.stdout, True, "libraries of the GPU in the text")
+        expect("reason" in parsed["cudnn"] or "path" in parsed["cudnn"], True, "where cuDNN is, or why not")
+
+
+def no_cudnn():
+    """A folder without cuDNN is named; the program starts all the same."""
+    if not json.loads(run("--version", "--json").stdout)["cuda_built"]:
+        print("skipped: a folder without cuDNN (built without CUDA)")
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        done = run("--version", env={**os.environ, "VOXGRAD_CUDNN_DIR": folder})
+        expect(done.returncode, 0, "exit code")
+        line = f"cuDNN:     not usable: cuDNN: libcudnn_graph.so.9 cannot be opened. Looked in VOXGRAD_CUDNN_DIR={folder}: no such file."
+        expect(line in done.stdout, True, f"{line!r} in {done.stdout!r}")
+
+
+def device():
+    """cuda is never exchanged for the processor silently."""
+    for words, name in (("train", "train"), ("predict", "predict"), ("optimize", "optimize")):
+        done = run(words, "--device", "cuda:77", "nothing.tif")
+        expect(done.returncode, 1, f"exit code of {name} on cuda:77 ({done.stderr!r})")
+        expect(f"voxgrad {name}: --device cuda:77: " in done.stderr, True, f"message {done.stderr!r}")
 
 
 def completion():
@@ -125,7 +150,7 @@ def closed_output():
 
 def main():
     passed = failed = 0
-    for check in (unknown_subcommand, every_help, every_example_parses, unknown_options, version, completion, man_page,
+    for check in (unknown_subcommand, every_help, every_example_parses, unknown_options, version, no_cudnn, device, completion, man_page,
                   interrupted, convolution_method, closed_output):
         try:
             check()
