@@ -12,6 +12,7 @@
 
 #include "voxgrad/core/error.hpp"
 #include "voxgrad/cuda/element.hpp"
+#include "voxgrad/cuda/engines.hpp"
 
 namespace voxgrad::cuda {
 
@@ -69,9 +70,6 @@ class ParameterTable {
   std::vector<ParameterShape> all_;
   int64_t total_ = 0;
 };
-
-/// What of a parameter is meant.
-enum class Part : uint8_t { value, gradient, first_moment, second_moment };
 
 template <class Device, class E>
 class Parameters {

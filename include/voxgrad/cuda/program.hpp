@@ -47,7 +47,7 @@ class Program {
   }
 
   /// Adds a step. It may use exactly the values named here (those without index are left out); `work` finds them by at().
-  void step(const char* name, std::initializer_list<Value> uses, std::function<void()> work) {
+  void step(const char* name, const std::vector<Value>& uses, std::function<void()> work) {
     check(!planned_, "program: a step was added after planning");
     const int now = int(steps_.size());
     for (const Value v : uses) {

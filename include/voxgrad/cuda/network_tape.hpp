@@ -1,0 +1,520 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#pragma once
+// Layers of a planned network: each call adds the steps of a forward pass to a program and remembers how its backward
+// pass goes; backward() then adds those in reverse. Nothing is computed here, only planned.
+//
+// Convolutions leave their raw output z; batch norm, bias and activation are done by finish(), in one pass that also pools
+// and places the result into a joined tensor. Gradients of activated values are never summed up in memory: every consumer
+// leaves its part (a dense tensor, a run of channels, a pooled gradient, a head's outer product), and the pass that needs
+// the gradient reads them all (GradientSource).
+
+#include <functional>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "voxgrad/cuda/conv_spec.hpp"
+#include "voxgrad/cuda/feature_map.hpp"
+#include "voxgrad/cuda/kernels/act_backward.hpp"
+#include "voxgrad/cuda/kernels/bias_act.hpp"
+#include "voxgrad/cuda/kernels/channel_moments.hpp"
+#include "voxgrad/cuda/kernels/convert.hpp"
+#include "voxgrad/cuda/kernels/finish_norm.hpp"
+#include "voxgrad/cuda/kernels/head_logits.hpp"
+#include "voxgrad/cuda/kernels/norm_act.hpp"
+#include "voxgrad/cuda/kernels/norm_act_pool.hpp"
+#include "voxgrad/cuda/kernels/norm_backward_apply.hpp"
+#include "voxgrad/cuda/kernels/norm_backward_sums.hpp"
+#include "voxgrad/cuda/kernels/pointwise.hpp"
+#include "voxgrad/cuda/parameters.hpp"
+
+namespace voxgrad::cuda {
+
+template <class Device, class E>
+class NetworkTape {
+ public:
+  /// A convolution whose raw output still waits for batch norm or bias, and for its activation.
+  struct Unfinished {
+    FeatureMap x;  ///< what the convolution reads
+    ConvLayer conv;
+    NormLayer norm;
+    Activation act;
+    Value z;  ///< raw output [rows, Co]
+    int64_t N;
+    Extent extent;
+    Value mean, inv_std, scale, shift;  ///< [Co] each, of a batch norm
+    int64_t rows() const { return N * extent[0] * extent[1] * extent[2]; }
+    bool normed() const { return norm.gamma >= 0; }
+  };
+
+  NetworkTape(Program<Device>& program, Parameters<Device, E>& parameters, NormMode mode, Math math)
+      : program_(program), parameters_(parameters), mode_(mode), math_(math) {}
+
+  Program<Device>& program() { return program_; }
+  bool training() const { return mode_ == NormMode::training; }
+
+  // ---- maps
+
+  /// Memory for a layer's output.
+  FeatureMap dense(int64_t N, const Extent& extent, int64_t C) {
+    FeatureMap m = joined(N, extent, C);
+    own(m, 0);
+    return m;
+  }
+  /// Memory for several outputs side by side: part() gives each its channels.
+  FeatureMap joined(int64_t N, const Extent& extent, int64_t C) {
+    FeatureMap m{.N = N, .extent = extent, .C = C, .stride = C};
+    m.data = program_.transient("activation", size_t(m.rows() * C) * sizeof(E));
+    return m;
+  }
+  /// Channels [first, first + C) of a joined tensor, for one producer.
+  FeatureMap part(FeatureMap& whole, int64_t first, int64_t C) {
+    FeatureMap m = whole;
+    m.first = whole.first + first;
+    m.C = C;
+    m.owners.clear();
+    own(m, 0);
+    if (training()) whole.owners.push_back({m.owners[0].gradient, first});
+    return m;
+  }
+  /// The network's input [N, extent, C], which is given and wants no gradient.
+  FeatureMap input(Value data, int64_t N, const Extent& extent, int64_t C) const {
+    return {.data = data, .N = N, .extent = extent, .C = C, .stride = C};
+  }
+
+  // ---- layers
+
+  /// The convolution alone; norm.gamma < 0: no batch norm, the bias is added when it is finished.
+  Unfinished conv(const FeatureMap& x, const ConvLayer& layer, const NormLayer& norm, const Activation& act) {
+    Unfinished u{.x = x, .conv = layer, .norm = norm, .act = act, .z = {}, .N = x.N, .extent = out_extent(x.extent, layer),
+                 .mean = {}, .inv_std = {}, .scale = {}, .shift = {}};
+    u.z = program_.transient("z", size_t(u.rows() * layer.Co) * sizeof(E));
+    convolve(ConvOp::forward, layer, x, {u.z, layer.Co}, u.extent);
+    if (norm.gamma >= 0) norm_numbers(u);
+    return u;
+  }
+
+  /// Activated values into `to`.
+  FeatureMap finish(const Unfinished& u, const FeatureMap& to) {
+    finish_into(u, to, nullptr);
+    return to;
+  }
+  /// The same and the max-pooled values, which are returned; windows of 1 or 2 per axis.
+  FeatureMap finish_and_pool(const Unfinished& u, const FeatureMap& to, const Extent& window = {2, 2, 2}) {
+    Pooled p{.window = window, .full = u.extent};
+    p.map = dense(u.N, {u.extent[0] / window[0], u.extent[1] / window[1], u.extent[2] / window[2]}, u.conv.Co);
+    if (training()) p.argmax = program_.transient("argmax", size_t(p.map.rows() * p.map.C));
+    finish_into(u, to, &p);
+    return p.map;
+  }
+
+  /// A transposed convolution with its bias, into `to`: the adjoint of the convolution that `layer` describes from to's
+  /// space to x's, with layer.Ci channels of x and layer.Co of `to`.
+  void conv_transpose(const FeatureMap& x, const ConvLayer& layer, const FeatureMap& to) {
+    const ConvLayer adjoint = adjoint_of(layer);
+    const Value y = program_.transient("up", size_t(to.rows() * to.C) * sizeof(E));
+    FeatureMap dense_y{.data = y, .N = to.N, .extent = to.extent, .C = to.C, .stride = to.C};
+    convolve(ConvOp::backward_data, adjoint, dense_y, {x.data, x.stride, x.first}, x.extent);
+    place_with_bias(y, layer.bias, to);
+    if (!training()) return;
+    const int gradient = to.owners[0].gradient;
+    backward_.push_back([this, x, layer, adjoint, to, gradient] {
+      const Value dy = program_.transient("dup", size_t(to.rows() * to.C) * sizeof(E));
+      bias_backward(gradient, to.rows(), to.C, layer.bias, dy);
+      FeatureMap dmap{.data = dy, .N = to.N, .extent = to.extent, .C = to.C, .stride = to.C};
+      weight_gradient(adjoint, dmap, {x.data, x.stride, x.first}, x.extent, layer.weight);
+      if (!x.wants_gradient()) return;
+      const Value dx = program_.transient("dx", size_t(x.rows() * x.C) * sizeof(E));
+      convolve(ConvOp::forward, adjoint, dmap, {dx, x.C}, x.extent);
+      hand_out(x, dx, x.C);
+    });
+  }
+
+  /// A 1x1x1 convolution to a few outputs of unfinished values: logits [rows, head.Co] in f32 and, where wanted, their
+  /// sigmoid. In training the gradient of the logits must be in `dlogits` when the backward steps run.
+  void head(const Unfinished& u, const ConvLayer& head, Value logits, Value probability, Value dlogits) {
+    check<DeviceError>(u.act.kind == ActivationKind::leaky_relu || u.act.kind == ActivationKind::none,
+                       "a head after another activation than leaky relu has no fused kernel");
+    auto* const p = &program_;
+    auto* const w = &parameters_;
+    const Value ones = u.normed() ? Value{} : ones_of(u.conv.Co);
+    launch<HeadLogits<E>>({u.z, u.scale, u.shift, ones, logits, probability}, [=] {
+      auto [scale, shift] = affine(p, w, u);
+      if (!scale) scale = p->template at<float>(ones);
+      return typename HeadLogits<E>::Args{u.rows(), u.conv.Co, {p->template at<E>(u.z), u.conv.Co}, scale, shift, slope_of(u.act),
+                                          int(head.Co), w->value(head.weight), bias_of(w, head), p->template at<float>(logits),
+                                          p->template at<float>(probability)};
+    });
+    if (!training()) return;
+    gradients_.emplace_back();
+    Gradient& g = gradients_.back();
+    g.dlogit = dlogits, g.head_weight = head.weight, g.head_bias = head.bias, g.head_outputs = int(head.Co);
+    backward_.push_back([this, u, gradient = int(gradients_.size()) - 1] { unfinished_backward(u, gradient); });
+  }
+
+  // ---- backward
+
+  /// Adds the steps of the backward pass, layer by layer in reverse.
+  void backward() {
+    for (size_t i = backward_.size(); i-- > 0;) backward_[i]();
+    backward_.clear();
+  }
+
+ private:
+  /// Dense values, or a run of channels of wider ones.
+  struct Rows {
+    Value data;
+    int64_t stride, first = 0;
+  };
+  struct Pooled {
+    Extent window, full;  ///< of a window; of the volume that is pooled
+    FeatureMap map{};
+    Value argmax{};
+  };
+  /// What consumers left for the gradient of one producer's output.
+  struct Gradient {
+    std::vector<Rows> parts;
+    std::optional<Pooled> pooled;
+    Value dlogit;  ///< [rows, head_outputs]
+    int head_weight = -1, head_bias = -1, head_outputs = 0;
+  };
+
+  template <class K, class Make>
+  void launch(const std::vector<Value>& uses, Make make) {
+    program_.step(K::name, uses, [device = &program_.device(), make] { device->template launch<K>(make()); });
+  }
+
+  void own(FeatureMap& m, int64_t channel) {
+    if (!training()) return;
+    gradients_.emplace_back();
+    m.owners.push_back({int(gradients_.size()) - 1, channel});
+  }
+
+  static Extent out_extent(const Extent& in, const ConvLayer& c) {
+    Extent out;
+    for (size_t a = 0; a < 3; ++a) out[a] = (in[a] + 2 * c.padding[a] - c.dilation[a] * (c.kernel[a] - 1) - 1) / c.stride[a] + 1;
+    return out;
+  }
+  /// The convolution whose gradient a transposed one is.
+  static ConvLayer adjoint_of(ConvLayer layer) {
+    std::swap(layer.Ci, layer.Co);
+    return layer;
+  }
+
+  // ---- convolutions
+
+  ConvSpec spec_of(ConvOp op, const ConvLayer& c, const FeatureMap& x, int64_t y_stride, const Extent& y_extent) const {
+    ConvSpec s;
+    s.op = op;
+    s.io = element_of<E>;
+    s.math = math_;
+    s.N = int(x.N), s.Ci = int(c.Ci), s.Co = int(c.Co);
+    for (size_t a = 0; a < 3; ++a) {
+      s.in[a] = int(x.extent[a]), s.out[a] = int(y_extent[a]);
+      s.kernel[a] = int(c.kernel[a]), s.stride[a] = int(c.stride[a]);
+      s.padding[a] = int(c.padding[a]), s.dilation[a] = int(c.dilation[a]);
+    }
+    s.x_row_stride = x.stride == c.Ci ? 0 : x.stride;
+    s.y_row_stride = y_stride == c.Co ? 0 : y_stride;
+    return s;
+  }
+  /// forward: y from x; backward_data: x from y.
+  void convolve(ConvOp op, const ConvLayer& c, const FeatureMap& x, const Rows& y, const Extent& y_extent) {
+    const ConvSpec spec = spec_of(op, c, x, y.stride, y_extent);
+    const Value workspace = workspace_for(spec);
+    auto* const p = &program_;
+    auto* const w = &parameters_;
+    program_.step(name(op), {x.data, y.data, workspace}, [p, w, spec, c, x, y, workspace] {
+      E *const xs = p->template at<E>(x.data) + x.first, *const ys = p->template at<E>(y.data) + y.first;
+      const bool forward = spec.op == ConvOp::forward;
+      p->device().convolve(spec, forward ? xs : ys, w->working(c.weight), forward ? ys : xs, p->at(workspace));
+    });
+  }
+  /// The gradient of `weight` of the convolution c from x to y, given dy, into the parameters' gradient.
+  void weight_gradient(const ConvLayer& c, const FeatureMap& x, const Rows& dy, const Extent& y_extent, int weight) {
+    const ConvSpec spec = spec_of(ConvOp::backward_weight, c, x, dy.stride, y_extent);
+    const Value workspace = workspace_for(spec);
+    constexpr bool direct = std::is_same_v<E, float>;
+    const Value dw = direct ? Value{} : program_.transient("dw", size_t(w_span(spec)) * sizeof(E));
+    auto* const p = &program_;
+    auto* const w = &parameters_;
+    program_.step(name(spec.op), {x.data, dy.data, dw, workspace}, [p, w, spec, x, dy, dw, weight, workspace] {
+      void* to = w->gradient(weight);
+      if constexpr (!direct) to = p->at(dw);
+      p->device().convolve(spec, p->template at<E>(x.data) + x.first, p->template at<E>(dy.data) + dy.first, to, p->at(workspace));
+    });
+    if constexpr (!direct)
+      launch<Convert<E, float>>({dw}, [p, w, dw, weight, n = w_span(spec)] {
+        return typename Convert<E, float>::Args{n, p->template at<E>(dw), w->gradient(weight), 1};
+      });
+  }
+  Value workspace_for(const ConvSpec& spec) {
+    const size_t bytes = program_.device().conv_workspace(spec);
+    return bytes == 0 ? Value{} : program_.transient("convolution workspace", bytes);
+  }
+
+  // ---- what follows a convolution
+
+  Value channels(const char* what, int64_t C) { return program_.transient(what, size_t(C) * sizeof(float)); }
+
+  /// Mean, 1/std, scale and shift of a batch norm over u.z.
+  void norm_numbers(Unfinished& u) {
+    const int64_t C = u.conv.Co, rows = u.rows();
+    u.mean = channels("mean", C), u.inv_std = channels("inv_std", C), u.scale = channels("scale", C), u.shift = channels("shift", C);
+    auto* const p = &program_;
+    auto* const w = &parameters_;
+    if (mode_ == NormMode::running_statistics) {
+      launch<RunningNorm>({u.mean, u.inv_std, u.scale, u.shift}, [p, w, u, C] {
+        return RunningNorm::Args{C, w->value(u.norm.gamma), w->value(u.norm.beta), bias_of(w, u.conv), w->buffer(u.norm.mean),
+                                 w->buffer(u.norm.variance), u.norm.eps, p->template at<float>(u.mean), p->template at<float>(u.inv_std),
+                                 p->template at<float>(u.scale), p->template at<float>(u.shift)};
+      });
+      return;
+    }
+    const Value partials = program_.transient("moments", size_t(ChannelMoments<E>::workspace(rows, C)));
+    launch<ChannelMoments<E>>({u.z, partials}, [p, u, rows, C, partials] {
+      return typename ChannelMoments<E>::Args{rows, C, {p->template at<E>(u.z), C}, p->template at<float>(partials)};
+    });
+    launch<FinishNorm>({partials, u.mean, u.inv_std, u.scale, u.shift}, [p, w, u, rows, C, partials, moves = training()] {
+      return FinishNorm::Args{C, ChannelMoments<E>::parts(rows, C), p->template at<float>(partials), w->value(u.norm.gamma),
+                              w->value(u.norm.beta), bias_of(w, u.conv), u.norm.eps, u.norm.momentum, u.norm.unbiased,
+                              moves ? w->buffer(u.norm.mean) : nullptr, moves ? w->buffer(u.norm.variance) : nullptr,
+                              p->template at<float>(u.mean), p->template at<float>(u.inv_std), p->template at<float>(u.scale),
+                              p->template at<float>(u.shift)};
+    });
+  }
+  static float slope_of(const Activation& act) { return act.kind == ActivationKind::none ? 1 : act.a; }
+  static const float* bias_of(const Parameters<Device, E>* w, const ConvLayer& c) { return c.bias < 0 ? nullptr : w->value(c.bias); }
+
+  /// scale and shift of what is left to do before the activation; without norm: null and the bias.
+  static std::pair<const float*, const float*> affine(const Program<Device>* p, const Parameters<Device, E>* w, const Unfinished& u) {
+    if (u.normed()) return {p->template at<float>(u.scale), p->template at<float>(u.shift)};
+    return {nullptr, bias_of(w, u.conv)};
+  }
+
+  void finish_into(const Unfinished& u, const FeatureMap& to, const Pooled* pooled) {
+    auto* const p = &program_;
+    auto* const w = &parameters_;
+    const bool leaky = u.act.kind == ActivationKind::leaky_relu || u.act.kind == ActivationKind::none;
+    const float slope = slope_of(u.act);
+    check<DeviceError>(leaky || !pooled, "a pooled layer with another activation than leaky relu has no fused kernel");
+    const auto destination = [p, to] { return Slice<E>{p->template at<E>(to.data) + to.first, to.stride}; };
+    if (pooled) {
+      const Value ones = u.normed() ? Value{} : ones_of(u.conv.Co);
+      launch<NormActPool<E>>({u.z, u.scale, u.shift, ones, to.data, pooled->map.data, pooled->argmax}, [=, pool = *pooled] {
+        auto [scale, shift] = affine(p, w, u);
+        if (!scale) scale = p->template at<float>(ones);
+        typename NormActPool<E>::Args a{};
+        a.N = u.N, a.D = u.extent[0], a.H = u.extent[1], a.W = u.extent[2], a.C = u.conv.Co;
+        for (size_t i = 0; i < 3; ++i) a.window[i] = pool.window[i];
+        a.z = {p->template at<E>(u.z), u.conv.Co};
+        a.scale = scale, a.shift = shift, a.slope = slope;
+        a.a = destination();
+        a.pooled = p->template at<E>(pool.map.data);
+        a.argmax = p->template at<uint8_t>(pool.argmax);
+        return a;
+      });
+    } else if (u.normed() && leaky) {
+      launch<NormAct<E>>({u.z, u.scale, u.shift, to.data}, [=] {
+        const auto [scale, shift] = affine(p, w, u);
+        return typename NormAct<E>::Args{u.rows(), u.conv.Co, {p->template at<E>(u.z), u.conv.Co}, scale, shift, slope, destination()};
+      });
+    } else {
+      launch<BiasAct<E>>({u.z, u.scale, u.shift, to.data}, [=] {
+        const auto [scale, shift] = affine(p, w, u);
+        return typename BiasAct<E>::Args{u.rows(), u.conv.Co, {p->template at<E>(u.z), u.conv.Co}, scale, shift, {}, u.act, destination()};
+      });
+    }
+    if (!training()) return;
+    const int gradient = to.owners[0].gradient;
+    if (pooled) gradients_[size_t(gradient)].pooled = *pooled;
+    backward_.push_back([this, u, gradient] { unfinished_backward(u, gradient); });
+  }
+  Value ones_of(int64_t C) {
+    const Value ones = channels("ones", C);
+    auto* const p = &program_;
+    launch<Fill<float>>({ones}, [p, ones, C] { return Fill<float>::Args{C, 1, p->template at<float>(ones)}; });
+    return ones;
+  }
+
+  /// From the gradient of activated values to those of the convolution's parameters and input.
+  void unfinished_backward(const Unfinished& u, int gradient) {
+    const Value dz = program_.transient("dz", size_t(u.rows() * u.conv.Co) * sizeof(E));
+    if (u.normed()) norm_backward(u, gradient, dz);
+    else act_backward(u, gradient, dz);
+    weight_gradient(u.conv, u.x, {dz, u.conv.Co}, u.extent, u.conv.weight);
+    if (!u.x.wants_gradient()) return;
+    FeatureMap dx{.data = program_.transient("dx", size_t(u.x.rows() * u.x.C) * sizeof(E)), .N = u.x.N, .extent = u.x.extent,
+                  .C = u.x.C, .stride = u.x.C};
+    convolve(ConvOp::backward_data, u.conv, dx, {dz, u.conv.Co}, u.extent);
+    hand_out(u.x, dx.data, u.x.C);
+  }
+  // ---- gradients of activated values
+
+  /// The input gradient of a consumer: dense [rows, x.C], each owner takes its channels.
+  void hand_out(const FeatureMap& x, Value dx, int64_t stride) {
+    for (const typename FeatureMap::Owner& o : x.owners)
+      if (o.gradient >= 0) gradients_[size_t(o.gradient)].parts.push_back({dx, stride, o.channel});
+  }
+
+  /// All parts of a gradient as kernels read them, and the values they lie in.
+  struct Source {
+    std::vector<Value> uses;
+    std::function<GradientSource<E>()> make;
+    bool head = false;
+    int outputs = 0;
+  };
+  Source source_of(int gradient, int64_t rows, int64_t C) {
+    Gradient& g = gradients_[size_t(gradient)];
+    while (g.parts.size() > 2) add_last(g, rows, C);
+    Value pooled;
+    if (g.pooled) pooled = dense_gradient(g.pooled->map);
+    Source s;
+    for (const Rows& r : g.parts) s.uses.push_back(r.data);
+    if (g.pooled) s.uses.insert(s.uses.end(), {pooled, g.pooled->argmax});
+    if (g.dlogit) s.uses.push_back(g.dlogit);
+    s.head = bool(g.dlogit);
+    s.outputs = g.head_outputs;
+    s.make = [p = &program_, w = &parameters_, g, pooled] {
+      GradientSource<E> from;
+      Slice<const E>* const places[] = {&from.first, &from.second};
+      for (size_t i = 0; i < g.parts.size(); ++i) *places[i] = {p->template at<E>(g.parts[i].data) + g.parts[i].first, g.parts[i].stride};
+      if (g.pooled) {
+        const Extent &e = g.pooled->full, &k = g.pooled->window;
+        from.pooled = {p->template at<E>(pooled), p->template at<uint8_t>(g.pooled->argmax), PoolWindows(e[0], e[1], e[2], k[0], k[1], k[2])};
+      }
+      if (g.dlogit) from.head = {p->template at<float>(g.dlogit), w->value(g.head_weight), g.head_outputs};
+      return from;
+    };
+    return s;
+  }
+  /// Adds the last part into a new dense tensor together with the one before it.
+  void add_last(Gradient& g, int64_t rows, int64_t C) {
+    const Rows a = g.parts[g.parts.size() - 2], b = g.parts.back();
+    const Value sum = program_.transient("gradient", size_t(rows * C) * sizeof(E));
+    auto* const p = &program_;
+    launch<BiasAct<E>>({a.data, b.data, sum}, [=] {
+      return typename BiasAct<E>::Args{rows, C, {p->template at<E>(a.data) + a.first, a.stride}, nullptr, nullptr,
+                                       {p->template at<E>(b.data) + b.first, b.stride}, {}, {p->template at<E>(sum), C}};
+    });
+    g.parts.pop_back();
+    g.parts.back() = {sum, C};
+  }
+  /// The whole gradient of a map of its own as one dense tensor.
+  Value dense_gradient(const FeatureMap& m) {
+    Gradient& g = gradients_[size_t(m.owners.at(0).gradient)];
+    check(!g.parts.empty(), "a pooled tensor is read by no layer");
+    while (g.parts.size() > 1) add_last(g, m.rows(), m.C);
+    if (g.parts[0].stride != m.C || g.parts[0].first != 0) {
+      const Rows part = g.parts[0];
+      const Value dense = program_.transient("gradient", size_t(m.rows() * m.C) * sizeof(E));
+      auto* const p = &program_;
+      launch<BiasAct<E>>({part.data, dense}, [=, rows = m.rows(), C = m.C] {
+        return typename BiasAct<E>::Args{rows, C, {p->template at<E>(part.data) + part.first, part.stride}, nullptr, nullptr, {}, {},
+                                         {p->template at<E>(dense), C}};
+      });
+      g.parts[0] = {dense, m.C};
+    }
+    return g.parts[0].data;
+  }
+
+  void norm_backward(const Unfinished& u, int gradient, Value dz) {
+    const int64_t rows = u.rows(), C = u.conv.Co;
+    const Source source = source_of(gradient, rows, C);
+    if (source.head) norm_sums<true>(u, gradient, source, dz);
+    else norm_sums<false>(u, gradient, source, dz);
+  }
+  template <bool head>
+  void norm_sums(const Unfinished& u, int gradient, const Source& source, Value dz) {
+    using Sums = NormBackwardSums<E, head>;
+    const int64_t rows = u.rows(), C = u.conv.Co;
+    const float slope = slope_of(u.act);
+    const Value partials = program_.transient("sums", size_t(Sums::workspace(rows, C, source.outputs)));
+    const Value z_factor = channels("z_factor", C), offset = channels("offset", C);
+    auto* const p = &program_;
+    auto* const w = &parameters_;
+    std::vector<Value> uses{u.z, u.mean, u.inv_std, u.scale, u.shift, partials};
+    uses.insert(uses.end(), source.uses.begin(), source.uses.end());
+    launch<Sums>(uses, [=, from = source.make] {
+      return typename Sums::Args{rows, C, {p->template at<E>(u.z), C}, p->template at<float>(u.scale), p->template at<float>(u.shift),
+                                 p->template at<float>(u.mean), p->template at<float>(u.inv_std), slope, from(), p->template at<float>(partials)};
+    });
+    const Gradient& g = gradients_[size_t(gradient)];
+    launch<FinishNormBackward>({partials, u.mean, u.inv_std, u.scale, z_factor, offset}, [=, weight = g.head_weight, bias = g.head_bias] {
+      FinishNormBackward::Args a{};
+      a.C = C, a.rows = rows, a.parts = Sums::parts(rows, C);
+      a.partials = p->template at<float>(partials);
+      a.batch_statistics = true;
+      a.scale = p->template at<float>(u.scale), a.mean = p->template at<float>(u.mean), a.inv_std = p->template at<float>(u.inv_std);
+      a.dgamma = w->gradient(u.norm.gamma), a.dbeta = w->gradient(u.norm.beta);
+      a.z_factor = p->template at<float>(z_factor), a.offset = p->template at<float>(offset);
+      if (head) a.Co = source.outputs, a.head_dw = w->gradient(weight), a.head_db = bias < 0 ? nullptr : w->gradient(bias);
+      return a;
+    });
+    uses = {u.z, u.scale, u.shift, z_factor, offset, dz};
+    uses.insert(uses.end(), source.uses.begin(), source.uses.end());
+    launch<NormBackwardApply<E>>(uses, [=, from = source.make] {
+      return typename NormBackwardApply<E>::Args{rows, C, {p->template at<E>(u.z), C}, p->template at<float>(u.scale),
+                                                 p->template at<float>(u.shift), slope, from(), p->template at<float>(z_factor),
+                                                 p->template at<float>(offset), {p->template at<E>(dz), C}};
+    });
+  }
+
+  /// Of layers without batch norm: dz, and the bias gradient.
+  void act_backward(const Unfinished& u, int gradient, Value dz) {
+    const int64_t rows = u.rows(), C = u.conv.Co;
+    const Source source = source_of(gradient, rows, C);
+    if (source.head) act_sums<true>(gradient, source, rows, C, u.z, u.act, u.conv.bias, dz);
+    else act_sums<false>(gradient, source, rows, C, u.z, u.act, u.conv.bias, dz);
+  }
+  /// Of a place without activation.
+  void bias_backward(int gradient, int64_t rows, int64_t C, int bias, Value dy) {
+    act_sums<false>(gradient, source_of(gradient, rows, C), rows, C, {}, {}, bias, dy);
+  }
+  template <bool head>
+  void act_sums(int gradient, const Source& source, int64_t rows, int64_t C, Value z, const Activation& act, int bias, Value dz) {
+    using Sums = ActBackward<E, head>;
+    const Value partials = bias < 0 && !head ? Value{} : program_.transient("sums", size_t(Sums::workspace(rows, C, source.outputs)));
+    auto* const p = &program_;
+    auto* const w = &parameters_;
+    std::vector<Value> uses{z, dz, partials};
+    uses.insert(uses.end(), source.uses.begin(), source.uses.end());
+    launch<Sums>(uses, [=, from = source.make] {
+      typename Sums::Args a{};
+      a.rows = rows, a.C = C;
+      if (z) a.saved = {p->template at<E>(z), C};
+      a.bias = bias < 0 ? nullptr : w->value(bias);
+      a.activation = act;
+      a.from = from();
+      a.dv = {p->template at<E>(dz), C};
+      a.partials = p->template at<float>(partials);
+      return a;
+    });
+    if (!partials) return;
+    const Gradient& g = gradients_[size_t(gradient)];
+    launch<FinishActBackward>({partials}, [=, weight = g.head_weight, head_bias = g.head_bias] {
+      return FinishActBackward::Args{C, Sums::parts(rows, C), p->template at<float>(partials), source.outputs,
+                                     bias < 0 ? nullptr : w->gradient(bias), head ? w->gradient(weight) : nullptr,
+                                     head && head_bias >= 0 ? w->gradient(head_bias) : nullptr};
+    });
+  }
+
+  /// y with its bias into `to`.
+  void place_with_bias(Value y, int bias, const FeatureMap& to) {
+    auto* const p = &program_;
+    auto* const w = &parameters_;
+    launch<BiasAct<E>>({y, to.data}, [=] {
+      return typename BiasAct<E>::Args{to.rows(), to.C, {p->template at<E>(y), to.C}, nullptr, bias < 0 ? nullptr : w->value(bias), {}, {},
+                                       {p->template at<E>(to.data) + to.first, to.stride}};
+    });
+  }
+
+  Program<Device>& program_;
+  Parameters<Device, E>& parameters_;
+  NormMode mode_;
+  Math math_;
+  std::vector<Gradient> gradients_;
+  std::vector<std::function<void()>> backward_;
+};
+
+}  // namespace voxgrad::cuda

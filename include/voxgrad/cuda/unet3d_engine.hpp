@@ -1,0 +1,253 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#pragma once
+// The engines of cuda/engines.hpp for any device and precision: the plan of a step and the memory around it.
+
+#include <algorithm>
+#include <memory>
+#include <utility>
+
+#include "voxgrad/cuda/engines.hpp"
+#include "voxgrad/cuda/kernels/adam.hpp"
+#include "voxgrad/cuda/kernels/advance_step.hpp"
+#include "voxgrad/cuda/kernels/finish_sum.hpp"
+#include "voxgrad/cuda/kernels/loss.hpp"
+#include "voxgrad/cuda/unet3d_plan.hpp"
+
+namespace voxgrad::cuda {
+
+/// Counters of training passes, which no kernel reads: all networks keep them on the host.
+class PassCounters {
+ public:
+  explicit PassCounters(const std::vector<std::string>& names) {
+    for (const std::string& name : names) values_.emplace_back(name, 0.0f);
+  }
+  /// True when `name` is a counter; its value is put or got.
+  bool put(std::string_view name, std::span<const float> values) {
+    float* const v = find(name, values.size());
+    if (v) *v = values[0];
+    return v != nullptr;
+  }
+  bool get(std::string_view name, std::span<float> values) {
+    const float* const v = find(name, values.size());
+    if (v) values[0] = *v;
+    return v != nullptr;
+  }
+  void advance() {
+    for (auto& [name, value] : values_) value += 1;
+  }
+
+ private:
+  float* find(std::string_view name, size_t size) {
+    for (auto& [known, value] : values_)
+      if (known == name && size == 1) return &value;
+    return nullptr;
+  }
+  std::vector<std::pair<std::string, float>> values_;
+};
+
+template <class Device, class E>
+class UNet3dTrainer final : public UNet3dTraining {
+ public:
+  UNet3dTrainer(Device& device, const UNet3dTrainingOptions& options, Math math)
+      : device_(device), options_(options), net_(options.net),
+        weights_(device, net_.learnable, net_.buffers, true, options.optimizer == OptimizerKind::adam ? 2 : 1), counters_(net_.counters), program_(device) {
+    const Extent& e = options_.crop;
+    const int64_t voxels = options_.batch * e[0] * e[1] * e[2];
+    inputs_ = voxels * options_.net.in_channels;
+    outputs_ = voxels * options_.net.out_channels;
+    x_ = program_.persistent("x", size_t(inputs_) * sizeof(float));
+    target_ = program_.persistent("target", size_t(outputs_) * sizeof(float));
+    logits_ = program_.persistent("logits", size_t(outputs_) * sizeof(float));
+    dlogits_ = program_.persistent("dlogits", size_t(outputs_) * sizeof(float));
+    state_ = program_.persistent("optimizer state", sizeof(OptimizerState));
+    ring_ = program_.persistent("losses", size_t(loss_ring) * sizeof(float));
+    add_forward(math);
+    forward_end_ = program_.size();
+    add_backward();
+    add_update();
+    program_.plan();
+    set(options.settings, 0);
+  }
+
+  void put(std::string_view name, std::span<const float> values, Part part) override {
+    if (!counters_.put(name, values)) weights_.upload(name, values, part);
+  }
+  void get(std::string_view name, std::span<float> values, Part part) override {
+    if (!counters_.get(name, values)) weights_.download(name, values, part);
+  }
+  size_t weight_bytes() const override { return weights_.bytes(); }
+  size_t arena_bytes() const override { return program_.arena_bytes() + program_.persistent_bytes(); }
+
+  void set(const OptimizerSettings& settings, int64_t step) override {
+    OptimizerSettings s = settings;
+    s.dynamic_scale = std::is_same_v<E, f16>;
+    if (step < 0) {
+      device_.upload(program_.at(state_), &s, sizeof s);
+      return;
+    }
+    const OptimizerState fresh = optimizer_state(s, step);
+    device_.upload(program_.at(state_), &fresh, sizeof fresh);
+  }
+  void step(const float* x, const float* target) override {
+    check(options_.loss != LossKind::host, "unet3d on a device: a step needs a loss of its own (forward and finish take the caller's)");
+    device_.upload(program_.at(x_), x, size_t(inputs_) * sizeof(float));
+    device_.upload(program_.at(target_), target, size_t(outputs_) * sizeof(float));
+    device_.run(program_, 0, program_.size());
+    counters_.advance();
+  }
+  void forward(const float* x, float* logits) override {
+    device_.upload(program_.at(x_), x, size_t(inputs_) * sizeof(float));
+    device_.run(program_, 0, forward_end_);
+    counters_.advance();
+    device_.download(logits, program_.at(logits_), size_t(outputs_) * sizeof(float));
+  }
+  void finish(const float* dlogits) override {
+    const float scale = std::is_same_v<E, f16> ? state().loss_scale : 1;
+    if (scale != 1) {
+      std::vector<float> scaled(dlogits, dlogits + outputs_);
+      for (float& v : scaled) v *= scale;
+      device_.upload(program_.at(dlogits_), scaled.data(), size_t(outputs_) * sizeof(float));
+    } else {
+      device_.upload(program_.at(dlogits_), dlogits, size_t(outputs_) * sizeof(float));
+    }
+    device_.run(program_, forward_end_, program_.size());
+  }
+  std::vector<float> losses(int64_t count) override {
+    check(count >= 0 && count <= loss_ring, "unet3d on a device: ", count, " losses asked for (at most ", loss_ring, " are kept)");
+    std::vector<float> ring(size_t(loss_ring), 0.0f), out;
+    device_.download(ring.data(), program_.at(ring_), ring.size() * sizeof(float));
+    const int64_t done = state().iteration;
+    for (int64_t i = std::max<int64_t>(0, done - count); i < done; ++i) out.push_back(ring[size_t(i % loss_ring)]);
+    return out;
+  }
+  OptimizerState state() override {
+    OptimizerState s;
+    device_.download(&s, program_.at(state_), sizeof s);
+    return s;
+  }
+  Parameters<Device, E>& weights() { return weights_; }
+
+ private:
+  void add_forward(Math math) {
+    tape_ = std::make_unique<NetworkTape<Device, E>>(program_, weights_, NormMode::training, math);
+    auto* const p = &program_;
+    const UNet3dShape& s = options_.net;
+    Value x = x_;
+    if constexpr (!std::is_same_v<E, float>) {
+      x = program_.transient("x in working precision", size_t(inputs_) * sizeof(E));
+      add<Convert<float, E>>({x_, x}, [p, from = x_, x, n = inputs_] {
+        return typename Convert<float, E>::Args{n, p->template at<float>(from), p->template at<E>(x), 1};
+      });
+    }
+    const FeatureMap input = tape_->input(x, options_.batch, options_.crop, s.in_channels);
+    tape_->head(unet3d_features(*tape_, net_, input), net_.head, logits_, {}, dlogits_);
+    if (options_.loss == LossKind::mse) add_loss<kernels::MseWithLogits>();
+    if (options_.loss == LossKind::bce) add_loss<kernels::BceWithLogits>();
+  }
+  template <class F>
+  void add_loss() {
+    using Loss = LossForward<F, float>;
+    const Value partials = program_.transient("loss", size_t(Loss::workspace_bytes(outputs_)));
+    auto* const p = &program_;
+    add<Loss>({logits_, target_, dlogits_, partials, state_}, [this, p, partials, n = outputs_] {
+      return typename Loss::Args{n, p->template at<float>(logits_), p->template at<float>(target_), nullptr, p->template at<float>(dlogits_),
+                                 p->template at<double>(partials), 1.0 / double(n), p->template at<OptimizerState>(state_)};
+    });
+    add<FinishSum>({partials, ring_, state_}, [this, p, partials, n = outputs_] {
+      return FinishSum::Args{Loss::partials(n), p->template at<double>(partials), 1.0 / double(n),
+                             {p->template at<float>(ring_), loss_ring, p->template at<OptimizerState>(state_)}};
+    });
+  }
+  void add_backward() {
+    tape_->backward();
+    tape_.reset();
+  }
+  void add_update() {
+    auto* const p = &program_;
+    auto* const w = &weights_;
+    const int64_t n = net_.learnable.total();
+    if constexpr (std::is_same_v<E, f16>)
+      add<NonFiniteCheck<float>>({state_}, [=, s = state_] { return NonFiniteCheck<float>::Args{n, w->gradients(), p->template at<OptimizerState>(s)}; });
+    add<AdvanceStep>({state_}, [=, s = state_] { return AdvanceStep::Args{p->template at<OptimizerState>(s)}; });
+    E* working = nullptr;
+    if constexpr (!std::is_same_v<E, float>) working = weights_.workings();
+    if (options_.optimizer == OptimizerKind::adam)
+      add<AdamArena<E>>({state_}, [=, s = state_] {
+        return typename AdamArena<E>::Args{n, w->values(), w->gradients(), w->moments(0), w->moments(1), working, p->template at<OptimizerState>(s)};
+      });
+    else
+      add<SgdArena<E>>({state_}, [=, s = state_, momentum = options_.settings.momentum] {
+        return typename SgdArena<E>::Args{n, w->values(), w->gradients(), momentum == 0 ? nullptr : w->moments(0), working,
+                                          p->template at<OptimizerState>(s)};
+      });
+  }
+  template <class K, class Make>
+  void add(const std::vector<Value>& uses, Make make) {
+    program_.step(K::name, uses, [device = &device_, make] { device->template launch<K>(make()); });
+  }
+
+  Device& device_;
+  UNet3dTrainingOptions options_;
+  UNet3dLayers net_;
+  Parameters<Device, E> weights_;
+  PassCounters counters_;
+  Program<Device> program_;
+  std::unique_ptr<NetworkTape<Device, E>> tape_;
+  Value x_, target_, logits_, dlogits_, state_, ring_;
+  int64_t inputs_ = 0, outputs_ = 0;
+  int forward_end_ = 0;
+};
+
+template <class Device, class E>
+class UNet3dPredictor final : public UNet3dInference {
+ public:
+  /// norm: running statistics, or those of each batch, which then must be full.
+  UNet3dPredictor(Device& device, const UNet3dShape& shape, int64_t batch, const Extent& tile, NormMode norm, Math math)
+      : device_(device), net_(shape), weights_(device, net_.learnable, net_.buffers, false, 0), counters_(net_.counters), program_(device), batch_(batch), norm_(norm) {
+    const int64_t voxels = tile[0] * tile[1] * tile[2];
+    inputs_ = voxels * shape.in_channels;
+    outputs_ = voxels * shape.out_channels;
+    x_ = program_.persistent("x", size_t(batch * inputs_) * sizeof(float));
+    probability_ = program_.persistent("probability", size_t(batch * outputs_) * sizeof(float));
+    auto* const p = &program_;
+    Value x = x_;
+    if constexpr (!std::is_same_v<E, float>) {
+      x = program_.transient("x in working precision", size_t(batch * inputs_) * sizeof(E));
+      program_.step("convert", {x_, x}, [p, from = x_, x, n = batch * inputs_] {
+        p->device().template launch<Convert<float, E>>({n, p->template at<float>(from), p->template at<E>(x), 1});
+      });
+    }
+    NetworkTape<Device, E> tape(program_, weights_, norm, math);
+    tape.head(unet3d_features(tape, net_, tape.input(x, batch, tile, shape.in_channels)), net_.head, {}, probability_, {});
+    program_.plan();
+  }
+
+  void put(std::string_view name, std::span<const float> values, Part part) override {
+    if (!counters_.put(name, values)) weights_.upload(name, values, part);
+  }
+  void get(std::string_view name, std::span<float> values, Part part) override {
+    if (!counters_.get(name, values)) weights_.download(name, values, part);
+  }
+  size_t weight_bytes() const override { return weights_.bytes(); }
+  size_t arena_bytes() const override { return program_.arena_bytes() + program_.persistent_bytes(); }
+
+  void run(int64_t count, const float* x, float* probability) override {
+    check(count > 0 && count <= batch_ && (norm_ == NormMode::running_statistics || count == batch_),
+          "unet3d on a device: a batch of ", count, " where ", batch_, " were planned");
+    device_.upload(program_.at(x_), x, size_t(count * inputs_) * sizeof(float));
+    device_.run(program_, 0, program_.size());
+    device_.download(probability, program_.at(probability_), size_t(count * outputs_) * sizeof(float));
+  }
+
+ private:
+  Device& device_;
+  UNet3dLayers net_;
+  Parameters<Device, E> weights_;
+  PassCounters counters_;
+  Program<Device> program_;
+  int64_t batch_, inputs_ = 0, outputs_ = 0;
+  NormMode norm_;
+  Value x_, probability_;
+};
+
+}  // namespace voxgrad::cuda
