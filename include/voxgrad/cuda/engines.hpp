@@ -80,6 +80,10 @@ class UNet3dTraining : public DeviceNetwork {
   virtual void set(const OptimizerSettings& settings, int64_t step = -1) = 0;
   /// One whole step on x [batch, crop, in_channels] and target [batch, crop, out_channels]; not for LossKind::host.
   virtual void step(const float* x, const float* target) = 0;
+  /// The step again on the batch that lies on the device.
+  virtual void repeat() = 0;
+  /// Waits until everything that was asked for is done.
+  virtual void wait() = 0;
   /// The same in two halves around the caller's loss: logits of x, then a step from their gradient.
   virtual void forward(const float* x, float* logits) = 0;
   virtual void finish(const float* dlogits) = 0;
@@ -93,6 +97,9 @@ class UNet3dInference : public DeviceNetwork {
  public:
   /// probability [count, tile, out_channels] of x [count, tile, in_channels], count at most the planned batch.
   virtual void run(int64_t count, const float* x, float* probability) = 0;
+  /// The pass again over the whole batch that lies on the device, without copies.
+  virtual void repeat() = 0;
+  virtual void wait() = 0;
 };
 
 /// The engines of a card (cuda/cuda_engines.cpp), or a DeviceError that says why there are none. Errors besides: DeviceError for

@@ -23,6 +23,7 @@ class HostDevice {
     return p;
   }
   void release(void* p) { std::free(p); }
+  void forget(uint64_t) {}
   void clear(void* p, size_t bytes) { std::memset(p, 0, bytes); }
   void upload(void* to, const void* from, size_t bytes) { std::memcpy(to, from, bytes); }
   void download(void* to, const void* from, size_t bytes) { std::memcpy(to, from, bytes); }

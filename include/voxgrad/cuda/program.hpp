@@ -5,9 +5,12 @@
 //
 // Device is any type with
 //   void* allocate(size_t bytes);  void release(void*);  void clear(void*, size_t bytes);
+//   void forget(uint64_t program);                                // whatever it keeps of a program that ends
 //   template <class K> void launch(const typename K::Args&);
 // and whatever the steps call: HostDevice (cuda/host_device.hpp) runs on the CPU, CudaDevice on a card.
 
+#include <atomic>
+#include <cstdint>
 #include <functional>
 #include <string>
 #include <utility>
@@ -32,6 +35,7 @@ class Program {
   Program(const Program&) = delete;
   Program& operator=(const Program&) = delete;
   ~Program() {
+    device_.forget(id_);
     for (void* p : owned_) device_.release(p);
   }
 
@@ -61,6 +65,8 @@ class Program {
   /// Keeps a value alive to the end of the run, so that it can be read afterwards.
   void keep(Value v) { values_[size_t(v.index)].kept = true; }
 
+  /// Unlike that of any other program.
+  uint64_t id() const { return id_; }
   /// The number of steps so far: the borders of run()'s ranges.
   int size() const { return int(steps_.size()); }
 
@@ -131,7 +137,13 @@ class Program {
     return p;
   }
 
+  static uint64_t next_id() {
+    static std::atomic<uint64_t> last{0};
+    return ++last;
+  }
+
   Device& device_;
+  uint64_t id_ = next_id();
   std::vector<Entry> values_;
   std::vector<Step> steps_;
   std::vector<void*> owned_;

@@ -46,7 +46,7 @@ class PassCounters {
 };
 
 template <class Device, class E>
-class UNet3dTrainer final : public UNet3dTraining {
+class UNet3dTrainer : public UNet3dTraining {
  public:
   UNet3dTrainer(Device& device, const UNet3dTrainingOptions& options, Math math)
       : device_(device), options_(options), net_(options.net),
@@ -95,6 +95,12 @@ class UNet3dTrainer final : public UNet3dTraining {
     device_.run(program_, 0, program_.size());
     counters_.advance();
   }
+  void repeat() override {
+    check(options_.loss != LossKind::host, "unet3d on a device: a step needs a loss of its own");
+    device_.run(program_, 0, program_.size());
+    counters_.advance();
+  }
+  void wait() override { device_.synchronize(); }
   void forward(const float* x, float* logits) override {
     device_.upload(program_.at(x_), x, size_t(inputs_) * sizeof(float));
     device_.run(program_, 0, forward_end_);
@@ -199,7 +205,7 @@ class UNet3dTrainer final : public UNet3dTraining {
 };
 
 template <class Device, class E>
-class UNet3dPredictor final : public UNet3dInference {
+class UNet3dPredictor : public UNet3dInference {
  public:
   /// norm: running statistics, or those of each batch, which then must be full.
   UNet3dPredictor(Device& device, const UNet3dShape& shape, int64_t batch, const Extent& tile, NormMode norm, Math math)
@@ -238,6 +244,8 @@ class UNet3dPredictor final : public UNet3dInference {
     device_.run(program_, 0, program_.size());
     device_.download(probability, program_.at(probability_), size_t(count * outputs_) * sizeof(float));
   }
+  void repeat() override { device_.run(program_, 0, program_.size()); }
+  void wait() override { device_.synchronize(); }
 
  private:
   Device& device_;
