@@ -9,6 +9,7 @@
 #include "voxgrad/autograd/backward.hpp"
 #include "voxgrad/autograd/record.hpp"
 #include "voxgrad/cuda/host_device.hpp"
+#include "voxgrad/data/loader.hpp"
 #include "voxgrad/models/unet3d.hpp"
 #include "voxgrad/ops/loss.hpp"
 #include "voxgrad/optim/adam.hpp"
@@ -204,4 +205,58 @@ TEST_CASE("the plan of a step reuses memory") {
   UNet3dPredictor<HostDevice, bf16> predict(host, shape, 2, {16, 16, 16}, NormMode::running_statistics, Math::tensor_core);
   INFO("training " << train.arena_bytes() << " bytes, inference " << predict.arena_bytes());
   CHECK(predict.arena_bytes() < train.arena_bytes() / 2);
+}
+
+namespace {
+
+/// Crops of noise with a mask.
+class NoiseCrops : public data::CropSource {
+ public:
+  int64_t size() const override { return 5; }
+  data::Extent3 crop_extent() const override { return {9, 12, 10}; }
+  std::shared_ptr<const data::Crop> crop(int64_t i) const override {
+    Random random(99, uint64_t(i));
+    auto c = std::make_shared<data::Crop>();
+    for (int k = 0; k < 9 * 12 * 10; ++k) {
+      c->input.push_back(float(random.normal()));
+      c->target.push_back(random.uniform(0, 1) < 0.1 ? 1.0f : 0.0f);
+    }
+    return c;
+  }
+};
+
+}  // namespace
+
+TEST_CASE("steps on a training set that lies on the device equal steps on the loader's batches") {
+  const UNet3dShape shape{.layers = 2, .width = 8};
+  models::UNet3d net({.layers = 2, .width = 8}, Random(3));
+  HostDevice host;
+  const UNet3dTrainingOptions o{.net = shape, .batch = 2, .crop = {8, 8, 8}, .loss = LossKind::bce};
+  UNet3dTrainer<HostDevice, bf16> held(host, o, Math::tensor_core), fed(host, o, Math::tensor_core);
+  put_all(net, held);
+  put_all(net, fed);
+  const auto source = std::make_shared<NoiseCrops>();
+  data::LoaderOptions loading;
+  loading.batch = 2;
+  loading.patch = {8, 8, 8};
+  loading.augmentation.flip = loading.augmentation.random_crop = true;
+  loading.drop_last = true;
+  loading.seed = 21;
+  held.hold({5, {9, 12, 10}, 21, true, true, true, [&](int64_t i, float* input, uint8_t* target) {
+               const auto c = source->crop(i);
+               std::copy(c->input.begin(), c->input.end(), input);
+               std::transform(c->target.begin(), c->target.end(), target, [](float v) { return uint8_t(v); });
+             }});
+  data::Loader loader(source, loading);
+  data::Batch batch;
+  int64_t epoch = -1;
+  for (int i = 0; i < 5; ++i) {
+    loader.next(batch);
+    fed.step(batch.input.data(), batch.target.data());
+    if (batch.epoch != epoch) held.begin_epoch(epoch = batch.epoch, 0, data::epoch_order(5, 21, batch.epoch, true));
+    held.step_held();
+  }
+  CHECK(held.losses(5) == fed.losses(5));
+  CHECK_THROWS_AS((held.step_held(), held.step_held()), Error);  // the epoch ends
+  CHECK_THROWS_AS(held.hold({1, {4, 8, 8}, 0, true, false, false, {}}), ShapeError);
 }

@@ -6,6 +6,7 @@
 
 #include <array>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -71,6 +72,18 @@ class DeviceNetwork {
   virtual size_t arena_bytes() const = 0;
 };
 
+/// A training set that lies on the device whole: crops of one extent, of which each step cuts its patches there, flipped
+/// and placed as data::Loader does it.
+struct HeldCrops {
+  int64_t count = 0;
+  Extent extent{};
+  uint64_t seed = 0;
+  bool augment = true, flip = false, random_crop = false;  ///< as in data::LoaderOptions and data::AugmentOptions
+  /// Input and target of crop i, extent voxels each.
+  std::function<void(int64_t i, float* input, uint8_t* target)> read;
+  size_t bytes() const { return size_t(count * extent[0] * extent[1] * extent[2]) * (sizeof(float) + 1); }
+};
+
 /// Losses of this many last steps stay on the device.
 inline constexpr int64_t loss_ring = 1024;
 
@@ -80,6 +93,12 @@ class UNet3dTraining : public DeviceNetwork {
   virtual void set(const OptimizerSettings& settings, int64_t step = -1) = 0;
   /// One whole step on x [batch, crop, in_channels] and target [batch, crop, out_channels]; not for LossKind::host.
   virtual void step(const float* x, const float* target) = 0;
+  /// Takes a training set; one input channel, one output, extent at least the patch. Errors: those of reading and of memory.
+  virtual void hold(const HeldCrops& crops) = 0;
+  /// The next step_held() takes patches from this position on of an epoch in this order of crops.
+  virtual void begin_epoch(int64_t epoch, int64_t position, std::span<const int64_t> order) = 0;
+  /// One whole step on the next patches of the held training set; nothing is copied.
+  virtual void step_held() = 0;
   /// The step again on the batch that lies on the device.
   virtual void repeat() = 0;
   /// Waits until everything that was asked for is done.

@@ -9,6 +9,7 @@
 #include "voxgrad/cuda/engines.hpp"
 #include "voxgrad/cuda/kernels/adam.hpp"
 #include "voxgrad/cuda/kernels/advance_step.hpp"
+#include "voxgrad/cuda/kernels/crops.hpp"
 #include "voxgrad/cuda/kernels/finish_sum.hpp"
 #include "voxgrad/cuda/kernels/loss.hpp"
 #include "voxgrad/cuda/unet3d_plan.hpp"
@@ -61,6 +62,7 @@ class UNet3dTrainer : public UNet3dTraining {
     dlogits_ = program_.persistent("dlogits", size_t(outputs_) * sizeof(float));
     state_ = program_.persistent("optimizer state", sizeof(OptimizerState));
     ring_ = program_.persistent("losses", size_t(loss_ring) * sizeof(float));
+    add_input();
     add_forward(math);
     forward_end_ = program_.size();
     add_backward();
@@ -89,21 +91,49 @@ class UNet3dTrainer : public UNet3dTraining {
     device_.upload(program_.at(state_), &fresh, sizeof fresh);
   }
   void step(const float* x, const float* target) override {
-    check(options_.loss != LossKind::host, "unet3d on a device: a step needs a loss of its own (forward and finish take the caller's)");
+    check_loss();
     device_.upload(program_.at(x_), x, size_t(inputs_) * sizeof(float));
     device_.upload(program_.at(target_), target, size_t(outputs_) * sizeof(float));
-    device_.run(program_, 0, program_.size());
+    device_.run(program_, convert_at_, program_.size());
+    counters_.advance();
+  }
+  void hold(const HeldCrops& crops) override {
+    const UNet3dShape& s = options_.net;
+    check<ShapeError>(s.in_channels == 1 && s.out_channels == 1, "unet3d on a device: a held training set has one channel, the network ",
+                      s.in_channels, " and ", s.out_channels);
+    for (size_t a = 0; a < 3; ++a)
+      check<ShapeError>(crops.extent[a] >= options_.crop[a], "unet3d on a device: held crops of ", crops.extent[a], " are smaller than patches of ",
+                        options_.crop[a], " on axis ", a);
+    device_.forget(program_.id());  // recorded steps know the memory of the set before
+    held_.reset();
+    held_ = std::make_unique<Held>(device_, crops);
+  }
+  void begin_epoch(int64_t epoch, int64_t position, std::span<const int64_t> order) override {
+    check(held_ != nullptr && int64_t(order.size()) == held_->crops.count, "unet3d on a device: an order of ", order.size(),
+          " crops, held are ", held_ ? held_->crops.count : 0);
+    const LoaderPosition at{epoch, position};
+    device_.upload(program_.at(position_), &at, sizeof at);
+    device_.upload(held_->order, order.data(), order.size_bytes());
+    held_->left = held_->crops.count - position;
+  }
+  void step_held() override {
+    check_loss();
+    check(held_ != nullptr && held_->left >= options_.batch, "unet3d on a device: ", held_ ? held_->left : 0,
+          " crops are left of the epoch, a batch has ", options_.batch);
+    held_->left -= options_.batch;
+    device_.run(program_, 0, convert_at_);
+    device_.run(program_, network_at_, program_.size());
     counters_.advance();
   }
   void repeat() override {
-    check(options_.loss != LossKind::host, "unet3d on a device: a step needs a loss of its own");
-    device_.run(program_, 0, program_.size());
+    check_loss();
+    device_.run(program_, network_at_, program_.size());
     counters_.advance();
   }
   void wait() override { device_.synchronize(); }
   void forward(const float* x, float* logits) override {
     device_.upload(program_.at(x_), x, size_t(inputs_) * sizeof(float));
-    device_.run(program_, 0, forward_end_);
+    device_.run(program_, convert_at_, forward_end_);
     counters_.advance();
     device_.download(logits, program_.at(logits_), size_t(outputs_) * sizeof(float));
   }
@@ -134,18 +164,93 @@ class UNet3dTrainer : public UNet3dTraining {
   Parameters<Device, E>& weights() { return weights_; }
 
  private:
+  /// A held training set in the device's memory: one crop after the other, and what says where each lies.
+  struct Held {
+    Held(Device& d, const HeldCrops& c) : device(d), crops(c) {
+      const int64_t voxels = c.extent[0] * c.extent[1] * c.extent[2];
+      auto* const input = static_cast<float*>(take(size_t(c.count * voxels) * sizeof(float)));
+      auto* const target = static_cast<uint8_t*>(take(size_t(c.count * voxels)));
+      std::vector<float> one(static_cast<size_t>(voxels));
+      std::vector<uint8_t> labels(one.size());
+      std::vector<ResidentVolume> all;
+      std::vector<CropBox> boxes;
+      for (int64_t i = 0; i < c.count; ++i) {
+        c.read(i, one.data(), labels.data());
+        device.upload(input + i * voxels, one.data(), one.size() * sizeof(float));
+        device.upload(target + i * voxels, labels.data(), labels.size());
+        all.push_back({input + i * voxels, target + i * voxels, nullptr, nullptr, {c.extent[0], c.extent[1], c.extent[2]}, 0, 1,
+                       VoxelType::f32, VoxelType::u8});
+        CropBox& box = boxes.emplace_back(CropBox{int32_t(i), {0, 0, 0}, {}});
+        for (size_t a = 0; a < 3; ++a) box.size[a] = int32_t(c.extent[a]);
+      }
+      volumes = static_cast<ResidentVolume*>(copy(all));
+      whole = static_cast<CropBox*>(copy(boxes));
+      order = static_cast<int64_t*>(take(size_t(c.count) * sizeof(int64_t)));
+    }
+    Held(const Held&) = delete;
+    Held& operator=(const Held&) = delete;
+    ~Held() {
+      for (void* p : owned) device.release(p);
+    }
+    void* take(size_t bytes) {
+      owned.push_back(device.allocate(std::max(bytes, size_t(256))));
+      return owned.back();
+    }
+    template <class T>
+    void* copy(const std::vector<T>& from) {
+      void* const to = take(from.size() * sizeof(T));
+      device.upload(to, from.data(), from.size() * sizeof(T));
+      return to;
+    }
+
+    Device& device;
+    HeldCrops crops;
+    std::vector<void*> owned;
+    ResidentVolume* volumes = nullptr;
+    CropBox* whole = nullptr;
+    int64_t* order = nullptr;
+    int64_t left = 0;
+  };
+
+  void check_loss() const {
+    check(options_.loss != LossKind::host, "unet3d on a device: a step needs a loss of its own (forward and finish take the caller's)");
+  }
+  /// Two ways to the network's input: patches of the held training set, or the host's batch.
+  void add_input() {
+    auto* const p = &program_;
+    position_ = program_.persistent("loader position", sizeof(LoaderPosition));
+    boxes_ = program_.persistent("patches", size_t(options_.batch) * sizeof(PatchBox));
+    input_ = x_;
+    if constexpr (!std::is_same_v<E, float>) input_ = program_.persistent("x in working precision", size_t(inputs_) * sizeof(E));
+    add<DrawPatches>({position_, boxes_}, [this, p] {
+      const HeldCrops& c = held_->crops;
+      DrawPatches::Args a{};
+      a.count = int(options_.batch), a.seed = c.seed;
+      a.at = p->template at<LoaderPosition>(position_), a.order = held_->order, a.crops = held_->whole;
+      for (size_t i = 0; i < 3; ++i) a.crop[i] = int32_t(c.extent[i]), a.patch[i] = int32_t(options_.crop[i]);
+      a.augment = c.augment, a.flip = c.flip, a.random_crop = c.random_crop;
+      a.boxes = p->template at<PatchBox>(boxes_);
+      return a;
+    });
+    add<GatherCrops<E, float>>({boxes_, input_, target_}, [this, p] {
+      typename GatherCrops<E, float>::Args a{};
+      a.count = int(options_.batch);
+      for (size_t i = 0; i < 3; ++i) a.crop[i] = int32_t(held_->crops.extent[i]), a.patch[i] = int32_t(options_.crop[i]);
+      a.volumes = held_->volumes, a.boxes = p->template at<PatchBox>(boxes_);
+      a.x = p->template at<E>(input_), a.target = p->template at<float>(target_);
+      return a;
+    });
+    add<AdvanceLoader>({position_}, [this, p] { return AdvanceLoader::Args{options_.batch, p->template at<LoaderPosition>(position_)}; });
+    convert_at_ = program_.size();
+    if constexpr (!std::is_same_v<E, float>)
+      add<Convert<float, E>>({x_, input_}, [this, p] {
+        return typename Convert<float, E>::Args{inputs_, p->template at<float>(x_), p->template at<E>(input_), 1};
+      });
+    network_at_ = program_.size();
+  }
   void add_forward(Math math) {
     tape_ = std::make_unique<NetworkTape<Device, E>>(program_, weights_, NormMode::training, math);
-    auto* const p = &program_;
-    const UNet3dShape& s = options_.net;
-    Value x = x_;
-    if constexpr (!std::is_same_v<E, float>) {
-      x = program_.transient("x in working precision", size_t(inputs_) * sizeof(E));
-      add<Convert<float, E>>({x_, x}, [p, from = x_, x, n = inputs_] {
-        return typename Convert<float, E>::Args{n, p->template at<float>(from), p->template at<E>(x), 1};
-      });
-    }
-    const FeatureMap input = tape_->input(x, options_.batch, options_.crop, s.in_channels);
+    const FeatureMap input = tape_->input(input_, options_.batch, options_.crop, options_.net.in_channels);
     tape_->head(unet3d_features(*tape_, net_, input), net_.head, logits_, {}, dlogits_);
     if (options_.loss == LossKind::mse) add_loss<kernels::MseWithLogits>();
     if (options_.loss == LossKind::bce) add_loss<kernels::BceWithLogits>();
@@ -199,9 +304,10 @@ class UNet3dTrainer : public UNet3dTraining {
   PassCounters counters_;
   Program<Device> program_;
   std::unique_ptr<NetworkTape<Device, E>> tape_;
-  Value x_, target_, logits_, dlogits_, state_, ring_;
+  std::unique_ptr<Held> held_;
+  Value x_, input_, target_, logits_, dlogits_, state_, ring_, position_, boxes_;
   int64_t inputs_ = 0, outputs_ = 0;
-  int forward_end_ = 0;
+  int convert_at_ = 0, network_at_ = 0, forward_end_ = 0;  ///< where parts of the program begin; before the first: a held batch
 };
 
 template <class Device, class E>
