@@ -20,6 +20,7 @@
 #include "voxgrad/cuda/kernels/channel_moments.hpp"
 #include "voxgrad/cuda/kernels/convert.hpp"
 #include "voxgrad/cuda/kernels/finish_norm.hpp"
+#include "voxgrad/cuda/kernels/first_conv_weight.hpp"
 #include "voxgrad/cuda/kernels/head_logits.hpp"
 #include "voxgrad/cuda/kernels/norm_act.hpp"
 #include "voxgrad/cuda/kernels/norm_act_pool.hpp"
@@ -89,7 +90,8 @@ class NetworkTape {
     Unfinished u{.x = x, .conv = layer, .norm = norm, .act = act, .z = {}, .N = x.N, .extent = out_extent(x.extent, layer),
                  .mean = {}, .inv_std = {}, .scale = {}, .shift = {}};
     u.z = program_.transient("z", size_t(u.rows() * layer.Co) * sizeof(E));
-    convolve(ConvOp::forward, layer, x, {u.z, layer.Co}, u.extent);
+    if (is_first(x, layer)) first_conv(x, layer, u.z);
+    else convolve(ConvOp::forward, layer, x, {u.z, layer.Co}, u.extent);
     if (norm.gamma >= 0) norm_numbers(u);
     return u;
   }
@@ -248,6 +250,36 @@ class NetworkTape {
         return typename Convert<E, float>::Args{n, p->template at<E>(dw), w->gradient(weight), 1};
       });
   }
+  /// Whether FirstConv takes a layer: few channels of the network's input, odd kernels, "same" extents.
+  bool is_first(const FeatureMap& x, const ConvLayer& c) const {
+    bool same = x.C <= 4 && x.stride == x.C && x.owners.empty();
+    for (size_t a = 0; a < 3; ++a)
+      same = same && c.kernel[a] % 2 == 1 && c.stride[a] == 1 && c.dilation[a] == 1 && c.padding[a] == c.kernel[a] / 2;
+    return same;
+  }
+  static FirstConvShape first_shape(const FeatureMap& x, const ConvLayer& c) {
+    return {x.N, {x.extent[0], x.extent[1], x.extent[2]}, c.Ci, c.Co, {c.kernel[0], c.kernel[1], c.kernel[2]}};
+  }
+  void first_conv(const FeatureMap& x, const ConvLayer& c, Value z) {
+    auto* const p = &program_;
+    auto* const w = &parameters_;
+    launch<FirstConv<E>>({x.data, z}, [=] {
+      return typename FirstConv<E>::Args{first_shape(x, c), p->template at<E>(x.data), w->value(c.weight), nullptr, 1,
+                                         {p->template at<E>(z), c.Co}};
+    });
+  }
+  void first_conv_gradient(const FeatureMap& x, const ConvLayer& c, Value dz) {
+    const Value partials = program_.transient("sums", size_t(FirstConvWeight<E>::workspace(first_shape(x, c))));
+    auto* const p = &program_;
+    auto* const w = &parameters_;
+    launch<FirstConvWeight<E>>({x.data, dz, partials}, [=] {
+      return typename FirstConvWeight<E>::Args{first_shape(x, c), p->template at<E>(x.data), {p->template at<E>(dz), c.Co},
+                                               p->template at<float>(partials)};
+    });
+    launch<FinishFirstConvWeight>({partials}, [=] {
+      return FinishFirstConvWeight::Args{first_shape(x, c), p->template at<float>(partials), w->gradient(c.weight), nullptr};
+    });
+  }
   Value workspace_for(const ConvSpec& spec) {
     const size_t bytes = program_.device().conv_workspace(spec);
     return bytes == 0 ? Value{} : program_.transient("convolution workspace", bytes);
@@ -342,7 +374,8 @@ class NetworkTape {
     const Value dz = program_.transient("dz", size_t(u.rows() * u.conv.Co) * sizeof(E));
     if (u.normed()) norm_backward(u, gradient, dz);
     else act_backward(u, gradient, dz);
-    weight_gradient(u.conv, u.x, {dz, u.conv.Co}, u.extent, u.conv.weight);
+    if (is_first(u.x, u.conv)) first_conv_gradient(u.x, u.conv, dz);
+    else weight_gradient(u.conv, u.x, {dz, u.conv.Co}, u.extent, u.conv.weight);
     if (!u.x.wants_gradient()) return;
     FeatureMap dx{.data = program_.transient("dx", size_t(u.x.rows() * u.x.C) * sizeof(E)), .N = u.x.N, .extent = u.x.extent,
                   .C = u.x.C, .stride = u.x.C};

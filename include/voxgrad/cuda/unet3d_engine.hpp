@@ -178,8 +178,9 @@ class UNet3dTrainer : public UNet3dTraining {
         c.read(i, one.data(), labels.data());
         device.upload(input + i * voxels, one.data(), one.size() * sizeof(float));
         device.upload(target + i * voxels, labels.data(), labels.size());
-        all.push_back({input + i * voxels, target + i * voxels, nullptr, nullptr, {c.extent[0], c.extent[1], c.extent[2]}, 0, 1,
-                       VoxelType::f32, VoxelType::u8});
+        ResidentVolume& volume = all.emplace_back(ResidentVolume{input + i * voxels, target + i * voxels, nullptr, nullptr, {}, 0, 1,
+                                                                 VoxelType::f32, VoxelType::u8});
+        for (size_t a = 0; a < 3; ++a) volume.extent[a] = int32_t(c.extent[a]);
         CropBox& box = boxes.emplace_back(CropBox{int32_t(i), {0, 0, 0}, {}});
         for (size_t a = 0; a < 3; ++a) box.size[a] = int32_t(c.extent[a]);
       }
