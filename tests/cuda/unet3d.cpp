@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "catch.hpp"
+#include "device_tensors.hpp"
 #include "voxgrad/autograd/backward.hpp"
 #include "voxgrad/autograd/record.hpp"
 #include "voxgrad/cuda/host_device.hpp"
@@ -17,6 +18,8 @@
 
 using namespace voxgrad;
 using namespace voxgrad::cuda;
+using test::distance;
+using test::got;
 
 namespace {
 
@@ -26,22 +29,6 @@ UNet3dShape shape_of(const models::UNet3dOptions& o) {
 
 void put_all(nn::Module& net, DeviceNetwork& device) {
   for (const nn::Named& n : net.state()) device.put(n.name, n.tensor->span<float>());
-}
-
-/// ||a - b|| / ||b||.
-double distance(std::span<const float> a, std::span<const float> b) {
-  double d = 0, size = 0;
-  for (size_t i = 0; i < a.size(); ++i) {
-    d += (double(a[i]) - double(b[i])) * (double(a[i]) - double(b[i]));
-    size += double(b[i]) * double(b[i]);
-  }
-  return std::sqrt(d / std::max(size, 1e-30));
-}
-
-std::vector<float> got(DeviceNetwork& device, const std::string& name, size_t size, Part part) {
-  std::vector<float> v(size);
-  device.get(name, v, part);
-  return v;
 }
 
 struct Case {

@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Convolutions of cuDNN against the direct kernel, and whole steps of the U-Net on the card against the device of tests.
+#include "../device_tensors.hpp"
+#include "both.hpp"
+#include "voxgrad/cuda/host_device.hpp"
+#include "voxgrad/cuda/unet3d_engine.hpp"
+
+using namespace voxgrad;
+using namespace voxgrad::cuda;
+using test::distance;
+
+namespace {
+
+std::vector<float> noise(size_t n, uint64_t stream, double low = -1, double high = 1) {
+  Random random(23, stream);
+  std::vector<float> v(n);
+  for (float& e : v) e = float(random.uniform(low, high));
+  return v;
+}
+
+/// The same weights for both.
+void put_noise(DeviceNetwork& a, DeviceNetwork& b, const UNet3dShape& shape) {
+  const UNet3dLayers layers(shape);
+  uint64_t stream = 100;
+  for (const ParameterTable* table : {&layers.learnable, &layers.buffers})
+    for (const ParameterShape& p : table->all()) {
+      const bool scale = p.name.ends_with("running_var") || (p.order == WeightOrder::as_is && p.name.ends_with(".weight"));
+      const double width = 1 / std::sqrt(double(p.taps * p.Ci) + 1);
+      const std::vector<float> v = noise(size_t(p.size()), ++stream, scale ? 0.5 : -width, scale ? 1.5 : width);
+      a.put(p.name, v);
+      b.put(p.name, v);
+    }
+}
+
+template <class E>
+constexpr Math math = std::is_same_v<E, float> ? Math::strict : Math::tensor_core;
+
+}  // namespace
+
+TEMPLATE_TEST_CASE("training steps on the card equal the emulated ones", "[steps]", float, bf16, f16) {
+  using E = TestType;
+  const double tolerance = std::is_same_v<E, float> ? 1e-4 : 2e-2;
+  const UNet3dShape shape{.layers = 3, .width = 8};
+  const UNet3dTrainingOptions o{.net = shape, .batch = 2, .crop = {16, 16, 16}, .loss = LossKind::mse};
+  HostDevice host;
+  UNet3dTrainer<HostDevice, E> emulated(host, o, math<E>);
+  UNet3dTrainer<CudaDevice, E> ours(test::card(), o, math<E>);
+  put_noise(ours, emulated, shape);
+  const size_t n = 2 * 16 * 16 * 16;
+  for (int i = 0; i < 5; ++i) {  // the third is recorded, the others replay it
+    const std::vector<float> x = noise(n, 1 + uint64_t(i)), target = noise(n, 50 + uint64_t(i), 0, 1);
+    ours.step(x.data(), target.data());
+    emulated.step(x.data(), target.data());
+    CHECK(ours.losses(1).at(0) == Approx(emulated.losses(1).at(0)).epsilon(tolerance));
+    for (const ParameterShape& p : UNet3dLayers(shape).learnable.all()) {
+      INFO("step " << i << ", gradient of " << p.name);
+      std::vector<float> a(size_t(p.size())), b(a.size());
+      ours.get(p.name, a, Part::gradient);
+      emulated.get(p.name, b, Part::gradient);
+      if (i == 0) CHECK(distance(a, b) < tolerance * 5);
+    }
+  }
+}
+
+TEMPLATE_TEST_CASE("a recorded step is the started one, bit for bit, and two runs are alike", "[steps]", float, bf16) {
+  using E = TestType;
+  const UNet3dShape shape{.layers = 2, .width = 8};
+  const UNet3dTrainingOptions o{.net = shape, .batch = 2, .crop = {16, 16, 16}, .loss = LossKind::bce};
+  CudaDevice eager(0, {.time_plans = false, .verify_plans = false, .graphs = false});
+  UNet3dTrainer<CudaDevice, E> a(eager, o, math<E>), b(test::card(), o, math<E>), c(test::card(), o, math<E>);
+  put_noise(a, b, shape);
+  put_noise(b, c, shape);
+  const std::vector<float> x = noise(2 * 4096, 1), target = noise(2 * 4096, 2, 0, 1);
+  for (int i = 0; i < 50; ++i)
+    for (auto* t : {&a, &b, &c}) t->step(x.data(), target.data());
+  CHECK(a.losses(50) == b.losses(50));
+  CHECK(b.losses(50) == c.losses(50));
+  CHECK(a.losses(50).back() < a.losses(50).front());
+}
+
+TEST_CASE("bf16 training follows f32 training", "[steps]") {
+  const UNet3dShape shape{.layers = 2, .width = 8};
+  UNet3dTrainingOptions o{.net = shape, .batch = 4, .crop = {16, 16, 16}, .loss = LossKind::mse};
+  o.settings.lr = 1e-3;
+  UNet3dTrainer<CudaDevice, float> exact(test::card(), o, Math::strict);
+  UNet3dTrainer<CudaDevice, bf16> rounded(test::card(), o, Math::tensor_core);
+  put_noise(exact, rounded, shape);
+  const std::vector<float> x = noise(4 * 4096, 1), target = noise(4 * 4096, 2, 0, 1);
+  for (int i = 0; i < 200; ++i) exact.step(x.data(), target.data()), rounded.step(x.data(), target.data());
+  const std::vector<float> a = exact.losses(200), b = rounded.losses(200);
+  for (size_t i = 0; i < a.size(); ++i) {
+    INFO("step " << i);
+    CHECK(b[i] == Approx(a[i]).epsilon(0.03));
+  }
+}
+
+TEST_CASE("predictions on the card equal the emulated ones", "[steps]") {
+  const UNet3dShape shape{.layers = 3, .width = 8};
+  for (const NormMode mode : {NormMode::running_statistics, NormMode::batch_statistics}) {
+    HostDevice host;
+    UNet3dPredictor<HostDevice, float> emulated(host, shape, 2, {16, 16, 16}, mode, Math::strict);
+    UNet3dPredictor<CudaDevice, float> ours(test::card(), shape, 2, {16, 16, 16}, mode, Math::strict);
+    put_noise(ours, emulated, shape);
+    const std::vector<float> x = noise(2 * 4096, 1);
+    std::vector<float> a(x.size()), b(x.size());
+    emulated.run(2, x.data(), b.data());
+    for (int i = 0; i < 4; ++i) {
+      ours.run(2, x.data(), a.data());
+      CHECK(distance(a, b) < 1e-5);
+    }
+  }
+}
+
+TEST_CASE("too large a batch says what was needed and what is free, and leaves the card as it was", "[steps]") {
+  const auto free_now = [] {
+    UNet3dPredictor<CudaDevice, bf16> small(test::card(), {.layers = 1, .width = 8}, 1, {8, 8, 8}, NormMode::running_statistics, Math::tensor_core);
+    return small.arena_bytes();
+  };
+  const size_t before = free_now();
+  try {
+    UNet3dTrainer<CudaDevice, float> huge(test::card(), {.net = {}, .batch = 4096, .crop = {256, 256, 256}}, Math::strict);
+    FAIL("no card has this much memory");
+  } catch (const DeviceError& e) {
+    CHECK(std::string(e.what()).find("MiB") != std::string::npos);
+  }
+  CHECK(free_now() == before);
+}
