@@ -8,6 +8,7 @@
 #include <string>
 
 #include "voxgrad/cuda/cuda_device.hpp"
+#include "voxgrad/cuda/runtime.hpp"
 #include "voxgrad/cuda/unet3d_engine.hpp"
 
 namespace voxgrad::cuda {
@@ -60,12 +61,26 @@ auto with(const CudaDevice& device, int card, Precision precision, const Make& m
   return make(float{}, Math::strict);
 }
 
+/// Makes an engine for `batch` samples; when the card has too little memory for it, says how many would fit.
+template <class Make>
+auto fitting(int64_t batch, const char* what, const Make& make) {
+  try {
+    return make();
+  } catch (const OutOfDeviceMemory& e) {
+    const auto fits = int64_t(double(batch) * double(e.free) / double(e.needed) * 0.95);
+    throw advise(e, e.needed, text(what, " of ", batch),
+                 fits >= 1 && fits < batch ? text("About ", fits, " would fit.") : "Use smaller crops or tiles, or a card with more memory.");
+  }
+}
+
 }  // namespace
 
 std::unique_ptr<UNet3dTraining> make_unet3d_training(int card, Precision precision, const UNet3dTrainingOptions& options) {
   auto device = device_of(card);
   return with(*device, card, precision, [&](auto zero, Math math) -> std::unique_ptr<UNet3dTraining> {
-    return std::make_unique<OnCard<UNet3dTrainer<CudaDevice, decltype(zero)>>>(device, options, math);
+    return fitting(options.batch, "a training batch", [&] {
+      return std::make_unique<OnCard<UNet3dTrainer<CudaDevice, decltype(zero)>>>(device, options, math);
+    });
   });
 }
 
@@ -73,7 +88,9 @@ std::unique_ptr<UNet3dInference> make_unet3d_inference(int card, Precision preci
                                                        const Extent& tile, NormMode norm) {
   auto device = device_of(card);
   return with(*device, card, precision, [&](auto zero, Math math) -> std::unique_ptr<UNet3dInference> {
-    return std::make_unique<OnCard<UNet3dPredictor<CudaDevice, decltype(zero)>>>(device, shape, batch, tile, norm, math);
+    return fitting(batch, "a batch of tiles", [&] {
+      return std::make_unique<OnCard<UNet3dPredictor<CudaDevice, decltype(zero)>>>(device, shape, batch, tile, norm, math);
+    });
   });
 }
 

@@ -5,14 +5,12 @@
 
 #include <cstdio>
 
-#include "voxgrad/core/error.hpp"
-#include "voxgrad/cuda/cuda_device.hpp"
+#include "voxgrad/cuda/runtime.hpp"
 
 int main(int argc, char** argv) {
-  try {
-    const voxgrad::cuda::CudaDevice device(0);
-  } catch (const voxgrad::Error& e) {
-    std::printf("skipped: no usable card: %s\n", e.what());
+  const voxgrad::cuda::Availability& here = voxgrad::cuda::availability();
+  if (here.devices == 0) {
+    std::printf("skipped: %s\n", here.reason.c_str());
     return 77;
   }
   return Catch::Session().run(argc, argv);
