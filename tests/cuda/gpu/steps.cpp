@@ -46,13 +46,14 @@ TEMPLATE_TEST_CASE("training steps on the card equal the emulated ones", "[steps
   UNet3dTrainer<HostDevice, E> emulated(host, o, math<E>);
   UNet3dTrainer<CudaDevice, E> ours(test::card(), o, math<E>);
   put_noise(ours, emulated, shape);
+  const UNet3dLayers layers(shape);
   const size_t n = 2 * 16 * 16 * 16;
   for (int i = 0; i < 5; ++i) {  // the third is recorded, the others replay it
     const std::vector<float> x = noise(n, 1 + uint64_t(i)), target = noise(n, 50 + uint64_t(i), 0, 1);
     ours.step(x.data(), target.data());
     emulated.step(x.data(), target.data());
     CHECK(ours.losses(1).at(0) == Approx(emulated.losses(1).at(0)).epsilon(tolerance));
-    for (const ParameterShape& p : UNet3dLayers(shape).learnable.all()) {
+    for (const ParameterShape& p : layers.learnable.all()) {
       INFO("step " << i << ", gradient of " << p.name);
       std::vector<float> a(size_t(p.size())), b(a.size());
       ours.get(p.name, a, Part::gradient);
