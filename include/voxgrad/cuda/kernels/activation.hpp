@@ -92,23 +92,23 @@ VOXGRAD_HD inline bool is_cheap(const Activation& f) { return f.kind <= Activati
 /// v = f(v); with V > 1 for cheap ones only.
 template <int V>
 VOXGRAD_HD inline void activate(const Activation& f, float (&v)[V]) {
-  using namespace activation_detail;
+  namespace detail = activation_detail;
   const kernels::Params p{f.a, f.b};
   if (f.kind == ActivationKind::none) return;
-  if (f.kind == ActivationKind::leaky_relu) return forward<kernels::LeakyRelu>(p, v);
-  if (f.kind == ActivationKind::clamp) return forward<kernels::Clamp>(p, v);
-  if constexpr (V == 1) activate_one(f.kind, p, v);
+  if (f.kind == ActivationKind::leaky_relu) return detail::forward<kernels::LeakyRelu>(p, v);
+  if (f.kind == ActivationKind::clamp) return detail::forward<kernels::Clamp>(p, v);
+  if constexpr (V == 1) detail::activate_one(f.kind, p, v);
 }
 
 /// g *= f'(v), v the values before the activation, or after it with `output`; with V > 1 for cheap ones only.
 template <int V>
 VOXGRAD_HD inline void activate_backward(const Activation& f, bool output, const float (&v)[V], float (&g)[V]) {
-  using namespace activation_detail;
+  namespace detail = activation_detail;
   const kernels::Params p{f.a, f.b};
   if (f.kind == ActivationKind::none) return;
-  if (f.kind == ActivationKind::leaky_relu) return backward<kernels::LeakyRelu>(p, output, v, g);
-  if (f.kind == ActivationKind::clamp) return backward<kernels::Clamp>(p, output, v, g);
-  if constexpr (V == 1) activate_backward_one(f.kind, p, output, v, g);
+  if (f.kind == ActivationKind::leaky_relu) return detail::backward<kernels::LeakyRelu>(p, output, v, g);
+  if (f.kind == ActivationKind::clamp) return detail::backward<kernels::Clamp>(p, output, v, g);
+  if constexpr (V == 1) detail::activate_backward_one(f.kind, p, output, v, g);
 }
 
 }  // namespace voxgrad::cuda
