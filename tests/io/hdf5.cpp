@@ -222,6 +222,13 @@ TEST_CASE("HDF5: links to other files and text data sets are refused") {
   CHECK(contains(message_of([&] { file.read<float>("/text"); }), "/text holds string (expected numbers)"));
 }
 
+// Found by fuzzing: libhdf5 took 2 GB for these 54 bytes.
+TEST_CASE("HDF5: a superblock that points far behind the file is refused before the library opens it") {
+  const std::string path = std::string(VOXGRAD_SOURCE_DIR) + "/tests/fuzz/found/keras/base_address.h5";
+  CHECK(message_of([&] { H5File file(path); }) == path + ": is damaged: its superblock says that its data begin at byte 18446744069414584320, but it has 54. "
+                                                         "Compare its size with the original, or copy it again.");
+}
+
 TEST_CASE("HDF5: real and damaged files of others end in data or a clean error") {
   const fs::path real = shared_folder() / "data/real";
   if (!fs::exists(real / "hdf5")) {

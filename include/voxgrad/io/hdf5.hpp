@@ -15,6 +15,7 @@
 
 #include "voxgrad/io/hdf5_handle.hpp"
 #include "voxgrad/io/hdf5_info.hpp"
+#include "voxgrad/io/hdf5_superblock.hpp"
 
 namespace voxgrad::io {
 
@@ -54,6 +55,12 @@ class H5File {
     h5::Guard guard;
     std::FILE* probe = std::fopen(path.c_str(), "rb");
     check<FileError>(probe != nullptr, path, ": cannot be opened: ", std::strerror(errno), ".");
+    try {
+      h5::check_superblock(probe, path);
+    } catch (...) {
+      std::fclose(probe);
+      throw;
+    }
     std::fclose(probe);
     h5::Id access(H5Pcreate(H5P_FILE_ACCESS), H5Pclose);
 #if H5_VERSION_GE(1, 10, 7)
