@@ -3,14 +3,12 @@
 // safetensors files: an 8-byte header length, a JSON header, raw little-endian bytes. Nothing in them can run.
 // Our own weights and checkpoints have this format.
 
-#include <unistd.h>
-
-#include <cstdio>
 #include <fstream>
 #include <map>
 
 #include "voxgrad/core/tensor.hpp"
 #include "voxgrad/io/elements.hpp"
+#include "voxgrad/io/file_writer.hpp"
 #include "voxgrad/io/safetensors_header.hpp"
 
 namespace voxgrad::io {
@@ -116,24 +114,13 @@ inline void write_safetensors(const std::string& path, const std::vector<SafeTen
   json += "}";
   json.resize((json.size() + 7) / 8 * 8, ' ');
 
-  const size_t slash = path.find_last_of('/');
-  const std::string folder = slash == std::string::npos ? "" : path.substr(0, slash + 1);
-  const std::string partial = folder + "." + path.substr(folder.size()) + ".part-" + std::to_string(getpid());
-  std::FILE* out = std::fopen(partial.c_str(), "wb");
-  check<FileError>(out != nullptr, path, ": cannot be written (no such folder, or no permission)");
-  bool ok = true;
-  const auto put = [&](const void* data, size_t bytes) { ok = ok && (bytes == 0 || std::fwrite(data, 1, bytes, out) == bytes); };
+  FileWriter out(path);
   unsigned char prefix[8];
   for (int i = 0; i < 8; ++i) prefix[i] = static_cast<unsigned char>(uint64_t(json.size()) >> (8 * i));
-  put(prefix, 8);
-  put(json.data(), json.size());
-  for (size_t i = 0; i < items.size(); ++i) put(items[i].data, size_t(sizes[i]));
-  ok = std::fflush(out) == 0 && fsync(fileno(out)) == 0 && ok;
-  ok = std::fclose(out) == 0 && ok;
-  if (!ok || std::rename(partial.c_str(), path.c_str()) != 0) {
-    std::remove(partial.c_str());
-    throw FileError(text(path, ": writing ", 8 + json.size() + at, " bytes failed (disk full or quota?)"));
-  }
+  out.put(prefix, 8);
+  out.put(json);
+  for (size_t i = 0; i < items.size(); ++i) out.put(items[i].data, size_t(sizes[i]));
+  out.commit();
 }
 
 }  // namespace voxgrad::io
