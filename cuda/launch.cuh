@@ -14,7 +14,7 @@ struct BlockBarrier {
 };
 
 template <class K>
-__global__ void __launch_bounds__(K::threads) kernel(const typename K::Args args) {
+__global__ void __launch_bounds__(K::threads, 1) kernel(const typename K::Args args) {
   __shared__ typename K::Shared shared;
   typename K::Thread thread;
   run_phases<K>(args, At{int64_t(blockIdx.x), int64_t(gridDim.x), int(threadIdx.x)}, shared, thread, BlockBarrier{});

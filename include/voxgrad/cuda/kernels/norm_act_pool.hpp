@@ -8,6 +8,7 @@
 #include "voxgrad/cuda/kernels/activation.hpp"
 #include "voxgrad/cuda/kernels/channel_tile.hpp"
 #include "voxgrad/cuda/kernels/slice.hpp"
+#include "voxgrad/cuda/kernels/unrolled.hpp"
 
 namespace voxgrad::cuda {
 
@@ -75,12 +76,12 @@ struct NormActPool {
     };
     const auto row = [&](int p) { return first + ((p >> 2) * a.H + (p >> 1 & 1)) * a.W + (p & 1); };
     Pack<E, V> values[8];
-    for (int p = 0; p < 8; ++p) values[p] = *reinterpret_cast<const Pack<E, V>*>(a.z.at(there(p) ? row(p) : first, channel));
+    unrolled<8>([&](int p) { values[p] = *reinterpret_cast<const Pack<E, V>*>(a.z.at(there(p) ? row(p) : first, channel)); });
     float best[V];
     uint8_t winner[V];
     for (int i = 0; i < V; ++i) best[i] = 0, winner[i] = 0;
-    for (int p = 0; p < 8; ++p) {
-      if (!there(p)) continue;
+    unrolled<8>([&](int p) {
+      if (!there(p)) return;
       const auto position = uint8_t(((p >> 2) * kH + (p >> 1 & 1)) * kW + (p & 1));
       Pack<E, V> out;
       for (int i = 0; i < V; ++i) {
@@ -89,7 +90,7 @@ struct NormActPool {
         if (p == 0 || v > best[i] || v != v) best[i] = v, winner[i] = position;
       }
       *reinterpret_cast<Pack<E, V>*>(a.a.at(row(p), channel)) = out;
-    }
+    });
     if (z0 + kD > a.D || y0 + kH > a.H || x0 + kW > a.W) return;
     const int64_t to = (((n * (a.D / kD) + oz) * (a.H / kH) + oy) * (a.W / kW) + ox) * a.C + channel;
     store<V>(a.pooled + to, best);
