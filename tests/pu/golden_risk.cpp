@@ -15,6 +15,7 @@
 #include "voxgrad/pu/accumulation.hpp"
 #include "voxgrad/pu/expectation.hpp"
 #include "voxgrad/pu/extra_labels.hpp"
+#include "voxgrad/pu/mixup.hpp"
 #include "voxgrad/pu/overlap.hpp"
 #include "voxgrad/pu/variational.hpp"
 
@@ -139,6 +140,19 @@ void check_mixup(const Json& c, DType dtype) {
     check_near("reported", loss.item(), c["expected"]["reported"].value, t);
     backward(loss);
     check_near("grad_mix", mixed.grad(), c["expected"]["grad_mix"].numbers(), t);
+    if (!through) {  // the dense form: a volume of unlabeled voxels that meets one of labelled voxels
+      const Shape both{2, shape[0]};
+      std::vector<double> z = c["z_unlabeled"].numbers(), m = c["z_mixed"].numbers();
+      std::vector<int> codes(z.size(), 0);
+      z.resize(2 * z.size()), m.resize(2 * m.size()), codes.resize(z.size(), 1);
+      const MixedTargets targets = vpu_targets(tensor(z, both, dtype), Labels(codes, both), {c["params"]["lam"].value, {1, 0}});
+      Tensor dense = tensor(m, both, dtype);
+      dense.set_requires_grad();
+      const Result r = vpu_mixup(targets, 1)(dense, targets.labels());
+      check_near("dense reported", r.reported, c["expected"]["reported"].value, t);
+      backward(r.loss);
+      check_near("dense grad_mix", dense.grad().view(shape), c["expected"]["grad_mix"].numbers(), t);
+    }
     if (through) check_near("grad_target", u.grad(), c["expected"]["grad_target_not_detached"].numbers(), t);
     else CHECK_FALSE(u.grad().defined());
   }

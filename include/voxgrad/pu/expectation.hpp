@@ -7,7 +7,7 @@
 namespace voxgrad::pu {
 
 /// 2 prior |<s>_P - 1| + |<s>_U - prior| + mu <H(s)>_U with s = sigmoid(z) and the entropy H. Two means alone are satisfied by a constant
-/// score: use the entropy (published: 0.002 at first, then ramped) or mixup with it. Noted: mean_p, mean_u, entropy_u.
+/// score: use the entropy (published: 0.002 at first, then ramped) and mixup (mixup.hpp) with it. Noted: mean_p, mean_u, entropy_u, mu.
 /// Errors: UsageError for a prior outside (0, 1) or mu below 0.
 inline Objective dist_pu(double prior, double mu = 0.002, const ObjectiveOptions& how = {}) {
   check_open("dist_pu", "prior", prior);
@@ -17,6 +17,7 @@ inline Objective dist_pu(double prior, double mu = 0.002, const ObjectiveOptions
     s.note("mean_p", p);
     s.note("mean_u", u);
     s.note("entropy_u", h);
+    s.note("mu", mu);
     return Step(2 * prior * abs(p - 1) + abs(u - prior) + mu * h);
   }, how);
 }

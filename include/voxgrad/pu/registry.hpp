@@ -67,7 +67,7 @@ inline std::map<std::string, NamedRisk>& risks() {
       {"naive_balanced", {"unlabeled is negative, either class counts half", false,
                           [](const RiskOptions& o, const ObjectiveOptions& h) { return naive_balanced(0.5, o.surrogate, h); }}},
       {"dist_pu", {"mean scores fitted to the prior", true,
-                   [](const RiskOptions& o, const ObjectiveOptions& h) { return dist_pu(o.prior, 0.002, h); },
+                   [](const RiskOptions& o, const ObjectiveOptions& h) { return dist_pu(o.prior, o.entropy, h); },
                    {.prior_among_unlabeled = true}}},
       {"ge_kl", {"generalised expectation; the prior is that of the unlabeled voxels", true,
                  [](const RiskOptions& o, const ObjectiveOptions& h) { return ge_kl(o.prior, o.slack > 0 ? o.slack : 10, h); },

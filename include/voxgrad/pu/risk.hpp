@@ -44,6 +44,7 @@ struct RiskOptions {
   double negative_share = 0;                ///< pubn: share of the population that negatives of the known kind are
   double first_stage_threshold = 0.5;       ///< pubn
   double slack = 0, spread = 1;             ///< ge_*: weight of the penalty (0: the usual one), and voxels that make one independent value
+  double entropy = 0.002;                   ///< dist_pu: weight of the unlabeled scores' entropy
   Tensor propensity = {}, first_stage = {}; ///< of the batch at hand, like the logits: propensity; pubn's first-stage estimate
 };
 
