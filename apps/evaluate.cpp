@@ -48,6 +48,8 @@ EvaluationOptions evaluation_options(const Arguments& a) {
   o.micron = a.choice("--expert-unit") == "micron";
   if (a.given("--pixel-size")) o.pixel_y_um = o.pixel_x_um = a.real("--pixel-size", 1e-6, 1e6);
   o.slice_offset = a.integer("--slice-offset", -1000000, 1000000);
+  o.codes = a.choice("--labels") == "codes";
+  check<UsageError>(!o.codes || a.given("--truth"), "--labels codes says what the numbers of --truth mean; give --truth.");
   return o;
 }
 
@@ -209,8 +211,8 @@ std::string matches_csv(const std::vector<MovieEvaluation>& movies) {
 }
 
 /// Measures without negatives from probabilities and true masks in which only some events are labelled.
-MovieScores scores_without_negatives(const std::vector<MovieFiles>& files, Session& session) {
-  MovieScores scores;
+MovieScores scores_without_negatives(const std::vector<MovieFiles>& files, bool codes, Session& session) {
+  MovieScores scores(codes);
   for (const MovieFiles& f : files) {
     check<UsageError>(!f.probability.empty() && !f.truth.empty(), "--prior compares probabilities with labelled voxels, but movie ", f.name, " has no ",
                       f.probability.empty() ? "probability movie (voxgrad predict writes it without --no-probability)." : "label movie (--truth).");
@@ -244,7 +246,7 @@ PuReport report_without_negatives(const Arguments& a, const std::vector<MovieFil
   }
   std::vector<std::pair<std::string, double>> own;
   if (a.given("--threshold")) own.emplace_back("given", a.real("--threshold", 0, 1));
-  return pu_report(scores_without_negatives(files, session), prior, own);
+  return pu_report(scores_without_negatives(files, a.choice("--labels") == "codes", session), prior, own);
 }
 
 /// The table, what the model's training says, and how many of the predicted events are real.
@@ -344,6 +346,7 @@ int run_evaluate(const Arguments& a, Session& session) {
   progress->finish();
   for (const MovieEvaluation& m : movies) {
     for (const std::string& w : m.warnings) session.warn(w);
+    if (m.ignored > 0) session.note(text("movie ", m.name, ": ", m.ignored, " predicted events are in ignored voxels and left out"));
     totals.add(m);
   }
   check<FileError>(totals.scored + totals.segmented > 0, "no movie could be compared: ", movies.size(),
@@ -390,6 +393,8 @@ Command make_evaluate() {
            {"--threshold", "P", "", "for probabilities: score > P is an event", "Data"},
            {"--prior", "P|auto", "",
             "only some events are in --truth: measures without negatives, if the share P of voxels is positive; auto: estimated", "Data"},
+           {"--labels", "instances|codes", "instances",
+            "numbers of --truth: events, or 0 unlabeled, 1 positive, 2 known negative, 255 ignored", "Data"},
            {"--model", "DIR", "", "with --prior: also what this model's training says", "Data"},
            {"--matcher", "hungarian|nearest", "hungarian", "how predictions and truth are paired", "Data"},
            {"--distance", "D", "6",

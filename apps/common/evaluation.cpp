@@ -21,11 +21,12 @@ bool is_float(io::SampleType t) {
 
 std::string extent_text(const data::Extent3& e) { return text(e[0], "x", e[1], "x", e[2]); }
 
-/// The frames of a TIFF as labels: whole numbers as they are, or score > threshold as 1.
+/// The frames of a TIFF as labels: whole numbers as they are, or score > threshold as 1. codes: the numbers are classes, of which only
+/// positive stays.
 class LabelFrames {
  public:
-  LabelFrames(const std::string& path, std::optional<float> threshold)
-      : path_(path), movie_(path), threshold_(threshold) {
+  LabelFrames(const std::string& path, std::optional<float> threshold, bool codes = false)
+      : path_(path), movie_(path), threshold_(threshold), codes_(codes) {
     frame_.resize(size_t(extent()[1] * extent()[2]));
   }
   data::Extent3 extent() const { return movie_.extent(); }
@@ -33,6 +34,24 @@ class LabelFrames {
 
   /// Frame t as labels [H,W], valid until the next call.
   const std::vector<uint32_t>& read(int64_t t) {
+    read_numbers(t);
+    if (codes_) keep_positive(t);
+    return frame_;
+  }
+  /// Whether a voxel of the last frame is to be left out of everything.
+  bool ignored(size_t i) const { return codes_ && ignored_[i]; }
+
+ private:
+  void keep_positive(int64_t t) {
+    ignored_.assign(frame_.size(), false);
+    for (size_t i = 0; i < frame_.size(); ++i) {
+      uint32_t& v = frame_[i];
+      check<FileError>(v <= 2 || v == 255, path_, ": frame ", t, ": the label ", v, " is none of the codes 0, 1, 2 and 255.");
+      ignored_[i] = v == 255;
+      v = v == 1;
+    }
+  }
+  void read_numbers(int64_t t) {
     const int64_t n = int64_t(frame_.size());
     const io::SampleType type = movie_.sample_type();
     if (threshold_ || is_float(type)) {
@@ -40,7 +59,7 @@ class LabelFrames {
       movie_.read(t, t + 1, values_.data());
       for (int64_t i = 0; i < n; ++i)
         frame_[size_t(i)] = threshold_ ? values_[size_t(i)] > *threshold_ : whole(values_[size_t(i)]);
-      return frame_;
+      return;
     }
     bytes_.resize(size_t(n * io::sample_bytes(type)));
     movie_.read_native(t, t + 1, bytes_.data());
@@ -70,10 +89,7 @@ class LabelFrames {
         copy<int64_t>();
         break;
     }
-    return frame_;
   }
-
- private:
   uint32_t whole(float v) const {
     check<FileError>(v >= 0 && v == std::floor(v) && v < 4294967296.0f, path_, ": holds the value ", v,
                      ", which is no label (expected whole numbers). For a probability give --threshold.");
@@ -93,6 +109,8 @@ class LabelFrames {
   std::string path_;
   io::TiffMovie movie_;
   std::optional<float> threshold_;
+  bool codes_;
+  std::vector<bool> ignored_;
   std::vector<uint32_t> frame_;
   std::vector<float> values_;
   std::vector<uint8_t> bytes_;
@@ -121,6 +139,7 @@ class Evaluator {
   MovieEvaluation run() {
     result_.name = files_.name;
     predict_points();
+    if (options_.codes) leave_out_ignored();
     true_points();
     if (!result_.truth_from.empty())
       result_.matching =
@@ -206,7 +225,7 @@ class Evaluator {
 
   // Voxels of the kept components against the true mask. Labelling again gives the same provisional labels.
   void compare(const std::string& path, LabelFrames& frames, const std::vector<uint32_t>& kept) {
-    LabelFrames truth(files_.truth, std::nullopt);
+    LabelFrames truth(files_.truth, std::nullopt, options_.codes);
     const data::Extent3 e = frames.extent();
     check_extent(path, e, files_.truth, truth.extent());
     metrics::ComponentLabeler<uint32_t> labeler(e[1], e[2]);
@@ -214,11 +233,38 @@ class Evaluator {
     metrics::SegmentationScores scores;
     for (int64_t t = 0; t < e[0]; ++t) {
       labeler.add_frame(frames.read(t).data(), labels.data());
-      for (uint32_t& l : labels) l = kept[l];
-      scores.add(metrics::compare_masks(labels.data(), truth.read(t).data(), int64_t(labels.size())));
+      const std::vector<uint32_t>& wanted = truth.read(t);
+      for (size_t i = 0; i < labels.size(); ++i) labels[i] = truth.ignored(i) ? 0 : kept[labels[i]];
+      scores.add(metrics::compare_masks(labels.data(), wanted.data(), int64_t(labels.size())));
       step();
     }
     result_.segmentation = scores;
+  }
+
+  // Where the truth says nothing, a predicted event is neither right nor wrong.
+  void leave_out_ignored() {
+    if (files_.truth.empty()) return;
+    LabelFrames truth(files_.truth, std::nullopt, true);
+    const data::Extent3 e = truth.extent();
+    std::vector<bool> gone(result_.predicted.size(), false);
+    for (int64_t t = 0; t < e[0]; ++t) {
+      truth.read(t);
+      for (size_t i = 0; i < gone.size(); ++i) {
+        const int64_t y = std::llround(result_.predicted[i][1]), x = std::llround(result_.predicted[i][2]);
+        if (std::llround(result_.predicted[i][0]) != t || y < 0 || y >= e[1] || x < 0 || x >= e[2]) continue;
+        gone[i] = truth.ignored(size_t(y * e[2] + x));
+      }
+      step();
+    }
+    size_t left = 0;
+    for (size_t i = 0; i < gone.size(); ++i) {
+      if (gone[i]) continue;
+      result_.predicted[left] = result_.predicted[i];
+      result_.labels[left++] = result_.labels[i];
+    }
+    result_.ignored = int64_t(gone.size() - left);
+    result_.predicted.resize(left);
+    result_.labels.resize(left);
   }
 
   void true_points() {
@@ -228,7 +274,7 @@ class Evaluator {
       result_.warnings = std::move(e.warnings);
       result_.truth_from = "expert";
     } else if (!files_.truth.empty()) {
-      LabelFrames frames(files_.truth, std::nullopt);
+      LabelFrames frames(files_.truth, std::nullopt, options_.codes);
       result_.truth = metrics::centroids(label(files_.truth, frames, {1, 1, 1}, files_.movie).regions);
       result_.truth_from = "truth";
     }

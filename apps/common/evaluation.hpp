@@ -52,6 +52,7 @@ struct EvaluationOptions {
   bool micron = false;
   double pixel_y_um = 0, pixel_x_um = 0;  ///< 0: from the TIFF files
   int64_t slice_offset = 0;
+  bool codes = false;  ///< true masks hold 0 unlabeled, 1 positive, 2 known negative, 255 ignored, instead of event numbers
 };
 
 /// The comparison of one movie.
@@ -63,6 +64,7 @@ struct MovieEvaluation {
   std::optional<metrics::Matching> matching;  ///< where there is an expert file or a true mask
   std::optional<metrics::SegmentationScores>
       segmentation;  ///< where there is a true mask and a predicted one
+  int64_t ignored = 0;  ///< predicted events that were left out because their centre is in an ignored voxel
   std::vector<std::string> warnings;
 
   double mean_distance() const;  ///< of matched pairs, voxels; NaN without any

@@ -104,7 +104,7 @@ std::vector<Option> instance_options() {
 int evaluate_instances(const Arguments& a, Session& session) {
   check<UsageError>(!a.inputs().empty(), "no predictions. Name label volumes or the folder that 'voxgrad predict' wrote.");
   check<UsageError>(a.given("--truth"), "nothing to compare with. Give --truth: label volumes.");
-  for (const char* option : {"--expert", "--movies", "--from", "--threshold", "--prior", "--model", "--matcher", "--distance", "--min-size", "--expert-unit",
+  for (const char* option : {"--expert", "--movies", "--from", "--threshold", "--prior", "--labels", "--model", "--matcher", "--distance", "--min-size", "--expert-unit",
                              "--pixel-size", "--slice-offset"})
     check<UsageError>(!a.given(option), option, " does not go with --instances, which compares label volumes.");
   const std::vector<double> thresholds = parse_thresholds(a.get("--iou"));

@@ -322,6 +322,50 @@ TEST_CASE("evaluate: true masks of fractions are refused by name where only some
   CHECK(contains(o.error, "a.tif: frame 3 holds 0.5 (expected whole numbers from 0 on, one per event)."));
 }
 
+TEST_CASE("evaluate: true masks of codes: known negatives, and voxels that count for nothing") {
+  const Results r;
+  std::filesystem::remove(r.results + "/b_labels.tif");
+  Volume<uint8_t> codes(extent);
+  box<uint8_t>(codes, {2, 4, 4}, {3, 5, 10}, 1);     // both predicted events of 75 voxels, which touch: one event
+  box<uint8_t>(codes, {8, 20, 30}, {2, 3, 3}, 255);  // the third predicted event: nobody looked
+  box<uint8_t>(codes, {10, 0, 0}, {1, 10, 10}, 2);
+  io::write_tiff_movie(r.truth + "/a.tif", codes);
+  const auto words = [&](const std::string& out, const std::string& labels) {
+    return std::vector<std::string>{r.results, "--truth", r.truth, "--out", r.scratch.file(out), "--threshold", "0.5", "--prior", "0.02", "--labels", labels};
+  };
+  const Outcome o = evaluate(words("codes", "codes"));
+  INFO(o.error << o.err << o.out);
+  REQUIRE(o.code == 0);
+  // 12 x 30 x 40 voxels without 18 ignored ones; 150 are labelled and all score 0.9, as do 16 others.
+  const double all = 12 * 30 * 40 - 18, rate = 166 / all;
+  const CsvTable pu = CsvTable::read(r.scratch.file("codes") + "/pu.csv");
+  CHECK(pu.number(0, "rate") == Approx(rate));
+  CHECK(pu.number(0, "recall") == 1);
+  CHECK(pu.number(0, "precision-raw") == Approx(0.02 / rate));
+  CHECK(contains(o.err, "movie a: 1 predicted events are in ignored voxels and left out"));
+  const CsvTable m = CsvTable::read(r.scratch.file("codes") + "/metrics.csv");
+  CHECK(m.number(0, "tp") == 1);
+  CHECK(m.number(0, "fp") == 0);
+  CHECK(m.number(0, "fn") == 0);
+  CHECK(m.number(0, "seg-dice") == 1);  // 150 predicted voxels (the fourth event is too short), 150 labelled
+
+  // As event numbers the same files say something else: 2 and 255 are events then.
+  const Outcome numbers = evaluate(words("numbers", "instances"));
+  REQUIRE(numbers.code == 0);
+  CHECK(CsvTable::read(r.scratch.file("numbers") + "/pu.csv").number(0, "rate") == Approx((150 + 18 + 16) / double(12 * 30 * 40)));
+  CHECK(CsvTable::read(r.scratch.file("numbers") + "/metrics.csv").number(0, "fn") == 1);
+
+  Volume<uint8_t> wrong(extent);
+  wrong.at(4, 1, 1) = 7;
+  io::write_tiff_movie(r.truth + "/a.tif", wrong);
+  const Outcome refused = evaluate(words("none", "codes"));
+  CHECK(refused.code == 1);
+  CHECK(contains(refused.error, "a.tif: frame 4: the label 7 is none of the codes 0, 1, 2 and 255."));
+  const Outcome without = evaluate({r.results, "--expert", r.expert, "--labels", "codes", "--out", r.scratch.file("none")});
+  CHECK(without.code == 2);
+  CHECK(without.error == "--labels codes says what the numbers of --truth mean; give --truth.");
+}
+
 TEST_CASE("evaluate: measures without negatives where the truth holds a part of the events") {
   const Results r;
   std::filesystem::remove(r.results + "/b_labels.tif");
