@@ -4,19 +4,15 @@
 #include <algorithm>
 #include <numeric>
 
+#include <fmt/format.h>
+
+#include "history.hpp"
+#include "json_text.hpp"
 #include "voxgrad/autograd/record.hpp"
 #include "voxgrad/core/random.hpp"
 #include "voxgrad/data/crops.hpp"
-#include "voxgrad/pu/prior.hpp"
 
 namespace voxgrad::app {
-
-/// Scores of the crops of one kind: everything in them, and labelled voxels of others.
-struct AutoPrior::Scores {
-  pu::ScoreHistogram all;
-  double events = 0;                            ///< crops that hold a labelled voxel
-  double labelled = 0, everything = 0;          ///< voxels of the crops that stand for everything
-};
 
 namespace {
 
@@ -29,6 +25,44 @@ std::vector<int64_t> crops_of(const data::CropSource& source, bool centred) {
 }
 
 }  // namespace
+
+pu::PriorEstimate CropScores::share() const {
+  const pu::ScoreTable table = all.table();
+  const double voxels_per_event = std::max(1.0, table.positive / std::max(1.0, events));
+  pu::PriorEstimate e = pu::bbe(table, {.effective_positives = std::max(1.0, events),
+                                        .effective_unlabeled = std::max(1.0, table.unlabeled / voxels_per_event),
+                                        .bound = pu::BbeBound::relative});
+  const double alpha = everything > 0 ? labelled / everything : 0;
+  for (double* v : {&e.prior, &e.low, &e.high}) *v = pu::prior_of_everything(*v, alpha);
+  return e;
+}
+
+bool estimate_due(const AutoPriorConfig& e, int64_t step) { return step >= e.warmup && (step - e.warmup) % e.interval == 0; }
+
+void follow_estimate(PriorUpdate& u, const AutoPriorConfig& c, double in_use, double labelled, int64_t& used) {
+  u.far = u.estimate < in_use / 2 || u.estimate > in_use * 2;
+  u.prior = in_use;
+  if (!u.used) return;
+  const double next = used == 0 ? u.estimate : in_use + c.smoothing * (std::clamp(u.estimate, in_use / 2, in_use * 2) - in_use);
+  u.prior = std::clamp(next, std::max(labelled, c.lowest), c.highest);
+  ++used;
+}
+
+void tell_estimate(const PriorUpdate& u, int64_t step, double before, int64_t used, const std::string& folder, Session& session) {
+  if (u.few) {
+    session.warn(text("step ", step, ": no estimate of the prior, fewer than two of the held-out crops hold a labelled voxel; ",
+                      number_text(before), " stays. Raise training_config.pu.prior_crops."));
+    return;
+  }
+  append_row(folder + "/prior.csv", "step,estimate,low,high,labelled,prior,used",
+             text(step - 1, ",", number_text(u.estimate), ",", number_text(u.low), ",", number_text(u.high), ",", number_text(u.labelled), ",",
+                  number_text(u.prior), ",", int(u.used)));
+  session.note(fmt::format("step {}: prior {:.4g} (was {:.4g}); estimate {:.4g}, interval {:.4g} to {:.4g}{}", step, u.prior, before, u.estimate,
+                           u.low, u.high, u.used ? "" : "; not used, the network says the same everywhere"));
+  session.emit("prior", {{"step", step}, {"estimate", u.estimate}, {"low", u.low}, {"high", u.high}, {"prior", u.prior}});
+  if (u.used && u.far && used > 1)
+    session.warn(fmt::format("the estimate {:.4g} is not within a factor of two of the prior in use, {:.4g}.", u.estimate, before));
+}
 
 AutoPrior::AutoPrior(const TrainConfig& config, Source train, Source valid, RandomCrops held_out)
     : config_(config), valid_(std::move(valid)), held_out_(std::move(held_out)), valid_centred_(crops_of(*valid_, true)),
@@ -58,14 +92,9 @@ AutoPrior::AutoPrior(const TrainConfig& config, Source train, Source valid, Rand
   check<FileError>(labelled_ < e.highest, "training_config.pu.prior_bounds ends at ", e.highest, ", but already the labelled share of the ",
                    "training crops is ", labelled_, ", and the prior is at least that.");
   start_ = std::clamp(e.start > 0 ? e.start : labelled_, std::max(labelled_, e.lowest), e.highest);
-  const Scores s = collect(nullptr, 0, centred_share_ == 1);
+  const CropScores s = collect(nullptr, 0, centred_share_ == 1);
   check<FileError>(s.events > 0, "training_config.pu.prior is auto, but none of the validation crops ",
                    "looked at holds a labelled voxel to compare with. Give the prior as a number.");
-}
-
-bool AutoPrior::due(int64_t step) const {
-  const AutoPriorConfig& e = config_.training.pu.estimate;
-  return step >= e.warmup && (step - e.warmup) % e.interval == 0;
 }
 
 /// At most pu.prior_crops of the given crops.
@@ -80,7 +109,7 @@ std::vector<int64_t> AutoPrior::drawn(const std::vector<int64_t>& from, uint64_t
 
 /// Adds a patch of each crop. everything: all its voxels count, else the labelled ones alone. Without a network only counts.
 void AutoPrior::score(models::UNet3d* net, const data::CropSource& source, const std::vector<int64_t>& which, uint64_t stream,
-                      bool everything, Scores& into) const {
+                      bool everything, CropScores& into) const {
   const int64_t p = config_.training.patch_size, voxels = p * p * p, most = config_.training.inference_batch_size;
   const data::AugmentOptions cut{.flip = false, .random_crop = config_.training.random_crop};
   Random random(config_.seed, stream << 8 | 0x71);
@@ -106,8 +135,8 @@ void AutoPrior::score(models::UNet3d* net, const data::CropSource& source, const
 }
 
 /// The scores that say how many positives are in crops around events, or in random ones.
-AutoPrior::Scores AutoPrior::collect(models::UNet3d* net, uint64_t stream, bool centred) const {
-  Scores s;
+CropScores AutoPrior::collect(models::UNet3d* net, uint64_t stream, bool centred) const {
+  CropScores s;
   const std::vector<int64_t>& events = valid_centred_.empty() ? valid_random_ : valid_centred_;
   score(net, *valid_, drawn(events, stream), stream, centred || (valid_centred_.empty() && !held_out_), s);
   if (centred) return s;
@@ -122,17 +151,6 @@ AutoPrior::Scores AutoPrior::collect(models::UNet3d* net, uint64_t stream, bool 
   return s;
 }
 
-pu::PriorEstimate AutoPrior::share(const Scores& s) const {
-  const pu::ScoreTable table = s.all.table();
-  const double voxels_per_event = std::max(1.0, table.positive / std::max(1.0, s.events));
-  pu::PriorEstimate e = pu::bbe(table, {.effective_positives = std::max(1.0, s.events),
-                                        .effective_unlabeled = std::max(1.0, table.unlabeled / voxels_per_event),
-                                        .bound = pu::BbeBound::relative});
-  const double alpha = s.everything > 0 ? s.labelled / s.everything : 0;
-  for (double* v : {&e.prior, &e.low, &e.high}) *v = pu::prior_of_everything(*v, alpha);
-  return e;
-}
-
 PriorUpdate AutoPrior::estimate(models::UNet3d& net, int64_t step, double in_use) {
   NoGrad no_grad;
   net.eval();
@@ -142,25 +160,20 @@ PriorUpdate AutoPrior::estimate(models::UNet3d& net, int64_t step, double in_use
   bool told = true;
   for (const auto& [centred, weight] : {std::pair{true, centred_share_}, {false, 1 - centred_share_}}) {
     if (weight == 0) continue;
-    const Scores s = collect(&net, uint64_t(step) * 4 + (centred ? 2 : 0), centred);
+    const CropScores s = collect(&net, uint64_t(step) * 4 + (centred ? 2 : 0), centred);
     if (s.events < 2 || s.everything <= s.labelled) {  // of rare events, few crops hold any: this draw says nothing
       u.few = true;
       return u;
     }
     told = told && s.all.deviation() > 1e-3;
-    const pu::PriorEstimate e = share(s);
+    const pu::PriorEstimate e = s.share();
     u.estimate += weight * e.prior;
     u.low += weight * e.low;
     u.high += weight * e.high;
     u.labelled += weight * s.labelled / s.everything;
   }
-  u.far = u.estimate < in_use / 2 || u.estimate > in_use * 2;
-  if (!told) return u;
-  u.used = true;
-  const AutoPriorConfig& c = config_.training.pu.estimate;
-  const double next = used_ == 0 ? u.estimate : in_use + c.smoothing * (std::clamp(u.estimate, in_use / 2, in_use * 2) - in_use);
-  u.prior = std::clamp(next, std::max(labelled_, c.lowest), c.highest);
-  ++used_;
+  u.used = told;
+  follow_estimate(u, config_.training.pu.estimate, in_use, labelled_, used_);
   return u;
 }
 

@@ -6,12 +6,10 @@
 #include <memory>
 
 #include "config.hpp"
+#include "session.hpp"
 #include "voxgrad/data/dataset.hpp"
 #include "voxgrad/models/unet3d.hpp"
-
-namespace voxgrad::pu {
-struct PriorEstimate;
-}
+#include "voxgrad/pu/prior.hpp"
 
 namespace voxgrad::app {
 
@@ -28,6 +26,23 @@ struct PriorUpdate {
   bool far = false;                        ///< the estimate was less than half or more than twice of the prior in use
 };
 
+/// Scores of held-out crops: of everything in those that are a sample of it, and of labelled voxels of any.
+struct CropScores {
+  pu::ScoreHistogram all;
+  double events = 0;                            ///< crops that hold a labelled voxel
+  double labelled = 0, everything = 0;          ///< voxels of the crops that stand for everything
+
+  /// The share of positives in everything, by the best bin, with events as independent values.
+  pu::PriorEstimate share() const;
+};
+
+/// Whether an estimate belongs after so many steps.
+bool estimate_due(const AutoPriorConfig& config, int64_t step);
+/// Fills in the rest of an update from its estimate: smoothed, bounded, not below the labelled share. used: estimates before, and after.
+void follow_estimate(PriorUpdate& update, const AutoPriorConfig& config, double in_use, double labelled, int64_t& used);
+/// Keeps an update as a row of prior.csv in `folder`, and says it. before: the prior until now; used: estimates that were used, with this one.
+void tell_estimate(const PriorUpdate& update, int64_t step, double before, int64_t used, const std::string& folder, Session& session);
+
 /// Best-bin estimates on held-out crops, smoothed and bounded. The first estimate is taken as it is; later ones move the prior by their weight,
 /// each counting as at most twice and at least half of it. What they are drawn from depends on seed and step only.
 class AutoPrior {
@@ -40,7 +55,7 @@ class AutoPrior {
 
   double start() const { return start_; }        ///< the prior until the first estimate
   double labelled() const { return labelled_; }  ///< share of the training crops' voxels that is labelled: the lowest possible prior
-  bool due(int64_t step) const;                  ///< whether an estimate belongs after so many steps
+  bool due(int64_t step) const { return estimate_due(config_.training.pu.estimate, step); }
 
   /// An estimate with the network in evaluation mode, and the prior that follows from it and from the one in use.
   PriorUpdate estimate(models::UNet3d& net, int64_t step, double in_use);
@@ -49,13 +64,11 @@ class AutoPrior {
   void restore(int64_t used) { used_ = used; }
 
  private:
-  struct Scores;
   using Source = std::shared_ptr<const data::CropSource>;
   std::vector<int64_t> drawn(const std::vector<int64_t>& from, uint64_t stream) const;
   void score(models::UNet3d* net, const data::CropSource& source, const std::vector<int64_t>& which, uint64_t stream, bool everything,
-             Scores& into) const;
-  Scores collect(models::UNet3d* net, uint64_t stream, bool centred) const;
-  pu::PriorEstimate share(const Scores& s) const;
+             CropScores& into) const;
+  CropScores collect(models::UNet3d* net, uint64_t stream, bool centred) const;
 
   TrainConfig config_;
   Source valid_;

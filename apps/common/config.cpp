@@ -231,13 +231,16 @@ PuConfig pu_config(const Config& c) {
   for (auto [key, field] : {std::pair{"prior_prime", &out.prior_prime}, {"beta_deviations", &out.beta_deviations}, {"gamma", &out.gamma},
                             {"leak", &out.leak}, {"running_means", &out.running_means}, {"eta", &out.eta},
                             {"negative_share", &out.negative_share}, {"first_stage_threshold", &out.first_stage_threshold},
-                            {"slack", &out.slack}, {"spread", &out.spread}})
+                            {"slack", &out.slack}, {"spread", &out.spread}, {"entropy", &out.entropy}, {"entropy_ramp", &out.entropy_ramp},
+                            {"mixup", &out.mixup}, {"mixup_alpha", &out.mixup_alpha}, {"mixup_entropy", &out.mixup_entropy}})
     *field = c.real(p + key);
   for (auto [key, field] : {std::pair{"gamma_mode", &out.gamma_mode}, {"surrogate", &out.surrogate}, {"scenario", &out.scenario},
                             {"population", &out.population}, {"reduction", &out.reduction}, {"on_no_positive", &out.on_no_positive},
                             {"denominator", &out.denominator}, {"labels", &out.labels}, {"first_stage", &out.first_stage}})
     *field = c.text(p + key);
   out.ignore_border = c.integer(p + "ignore_border");
+  out.micro_batch = c.integer(p + "micro_batch");
+  out.warmup = c.integer(p + "warmup");
   out.balance_events = c.boolean(p + "balance_events");
   out.movie_priors = c.boolean(p + "movie_priors");
   return out;

@@ -115,7 +115,11 @@ struct PuConfig {
   std::string labels = "instances";
   std::int64_t ignore_border = 0;  ///< voxels around events that count for nothing
   bool balance_events = false, movie_priors = false;
+  std::int64_t micro_batch = 1;    ///< reduction accumulate: crops in memory at a time
   double eta = 0.5, negative_share = 0, first_stage_threshold = 0.5, slack = 0, spread = 1;
+  double entropy = 0.002, entropy_ramp = 0;                     ///< dist_pu: weight of the entropy, and how far it rises after the warm-up
+  double mixup = 0, mixup_alpha = 0, mixup_entropy = 0.04;      ///< dist_pu, vpu: weight; 0 for the published alpha; dist_pu
+  std::int64_t warmup = 0;                                      ///< steps before ramp and mixup
   std::string first_stage = {};   ///< a model folder
 };
 

@@ -26,6 +26,7 @@ pu::RiskOptions risk_options(const PuConfig& c) {
   o.first_stage_threshold = c.first_stage_threshold;
   o.slack = c.slack;
   o.spread = c.spread;
+  o.entropy = c.entropy;
   return o;
 }
 
@@ -92,7 +93,8 @@ pu::RiskNeeds loss_needs(const std::string& name) {
 }
 
 Loss::Loss(const TrainingConfig& config)
-    : name_(config.loss), config_(config.pu), running_(config.pu.running_means, config.pu.on_no_positive == "carry") {
+    : name_(config.loss), config_(config.pu), steps_(config.num_steps), running_(config.pu.running_means, config.pu.on_no_positive == "carry") {
+  check_mixup();
   if (name_ == "mse" || name_ == "bce") {
     check_plain(name_, config_);
     return;
@@ -138,8 +140,9 @@ pu::Labels Loss::labels_of(const LossBatch& b) const {
   return mixed && config_.population == "random" ? labels.with_centred(b.centred) : labels;
 }
 
-pu::RiskOptions Loss::options_of(const LossBatch& b, const pu::Labels& labels) const {
+pu::RiskOptions Loss::options_of(const LossBatch& b, const pu::Labels& labels, bool training) const {
   pu::RiskOptions o = options_;
+  o.entropy = entropy_weight(b, training);
   o.prior = risk_->needs.prior_among_unlabeled ? prior_unlabeled_ : prior_;
   if (config_.movie_priors) {
     o.priors = b.priors;
@@ -177,7 +180,7 @@ LossOutcome Loss::operator()(const LossBatch& b, bool training) {
   if (name_ == "bce") return {bce_with_logits_loss(b.logits, b.target)};
   pu::Labels labels = labels_of(b);
   if (training) learn(labels);
-  const pu::RiskOptions options = options_of(b, labels);
+  const pu::RiskOptions options = options_of(b, labels, training);
   if (risk_->prepare) labels = risk_->prepare(b.logits, labels, options);
   pu::ObjectiveOptions how;
   how.reduction = config_.reduction == "volume" ? pu::Reduction::volume : pu::Reduction::batch;
@@ -189,13 +192,6 @@ LossOutcome Loss::operator()(const LossBatch& b, bool training) {
   if (config_.prior_auto) out.terms.push_back({"prior", prior_});
   if (skip) out.terms.push_back({"skipped", out.skipped ? 1.0 : 0.0});
   return out;
-}
-
-LossOutcome Loss::of(models::UNet3d& net, LossBatch b, bool training) {
-  if (name_ == "mse") return {net.loss<kernels::MseWithLogits>(b.input, b.target)};
-  if (name_ == "bce") return {net.loss<kernels::BceWithLogits>(b.input, b.target)};
-  b.logits = net.logits(b.input);
-  return (*this)(b, training);
 }
 
 void Loss::check_epoch() const {

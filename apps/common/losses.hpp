@@ -4,11 +4,13 @@
 // there before it runs the command line, and its `train --loss NAME` knows it.
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "config.hpp"
 #include "voxgrad/models/unet3d.hpp"
+#include "voxgrad/pu/mixup.hpp"
 #include "voxgrad/pu/registry.hpp"
 
 namespace voxgrad::app {
@@ -31,6 +33,8 @@ struct LossBatch {
   Tensor weight = {}, propensity = {};     ///< undefined where the data has none
   Tensor input = {};                       ///< what the network saw, for a first-stage network
   std::vector<double> priors = {};         ///< of the crops' movies; 0 where not known
+  uint64_t seed = 0;                       ///< which crops are mixed, and how, depends on this and on the step
+  int64_t step = 0;
 };
 
 class Loss {
@@ -40,8 +44,12 @@ class Loss {
 
   /// training: the batch joins running means and averages. Errors: those of pu::Objective.
   LossOutcome operator()(const LossBatch& batch, bool training);
-  /// The same of a network's logits for batch.input; mse and bce are one pass with the network's head, and no logits exist.
-  LossOutcome of(models::UNet3d& net, LossBatch batch, bool training);
+  /// The same of a network's logits for batch.input, without gradients: a validation. mse and bce are one pass with the network's head.
+  LossOutcome of(models::UNet3d& net, LossBatch batch);
+  /// A training batch: its loss, with mixup if there is any, whose gradient is added to those of the network's parameters unless the outcome
+  /// says that no step is to be made. With reduction accumulate the network sees a few crops at a time, twice, and the loss is still that of
+  /// the whole batch, exactly but for rounding (batch norm takes the statistics of those few).
+  LossOutcome gradient(models::UNet3d& net, LossBatch batch);
   LossOutcome operator()(const Tensor& logits, const Tensor& target, const std::vector<bool>& centred) {
     return (*this)({logits, target, centred}, false);
   }
@@ -58,12 +66,25 @@ class Loss {
   void restore(const std::vector<double>& state);
 
  private:
-  pu::RiskOptions options_of(const LossBatch& batch, const pu::Labels& labels) const;
+  /// Crops mixed with each other, and what their voxels are held to.
+  struct Mixed {
+    Tensor input;
+    pu::MixedTargets targets;
+    double lambda;
+  };
+  bool accumulates() const { return config_.reduction == "accumulate"; }
+  void check_mixup() const;
+  double entropy_weight(const LossBatch& batch, bool training) const;
+  pu::RiskOptions options_of(const LossBatch& batch, const pu::Labels& labels, bool training) const;
   pu::Labels labels_of(const LossBatch& batch) const;
+  LossOutcome plain(models::UNet3d& net, LossBatch& batch, bool training);
+  std::optional<Mixed> mix_crops(const LossBatch& batch) const;
+  Tensor add_mixed(const Mixed& mixed, models::UNet3d& net, int64_t first, int64_t count, LossOutcome& outcome) const;
   void learn(const pu::Labels& labels);
 
   std::string name_;
   PuConfig config_;
+  int64_t steps_ = 0;  ///< of the whole training
   const pu::NamedRisk* risk_ = nullptr;  ///< none for mse and bce
   pu::RiskOptions options_;
   std::shared_ptr<models::UNet3d> first_stage_;

@@ -144,8 +144,6 @@ StarDistRun stardist_run(const Config& c) {
   check<UsageError>(!run.choose_grid || run.measure_anisotropy, prefix, "grid is auto, which goes with ", prefix, "anisotropy=auto.");
   check<UsageError>(c.origin("training_config.loss") != "--loss" || c.text("training_config.loss") != "mse",
                     "--loss mse: the object probability is trained with bce, or with a positive-unlabeled risk such as nnpu.");
-  check<UsageError>(c.text("training_config.pu.prior") != "auto", "training_config.pu.prior is auto, which StarDist does not have. Give a number: "
-                    "the share of voxels inside objects.");
   if (c.given("training_config.loss") && c.text("training_config.loss") != "mse") run.loss = c.text("training_config.loss");
   try {
     run.config = parse_stardist_config(config_json(c, run), "configuration").config;

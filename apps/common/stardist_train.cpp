@@ -56,7 +56,7 @@ void measure(StarDistRun& run, const StarDistData& data, Session& session) {
 /// Removes what a former run left, files of ours only.
 void clear_folder(const std::string& folder) {
   for (const char* file : {"config.yaml", "config.json", "weights.safetensors", "checkpoint.safetensors", "weights_best.h5", "thresholds.json",
-                           "train.csv", "valid.csv", "risk.csv", "train.log"})
+                           "train.csv", "valid.csv", "risk.csv", "prior.csv", "train.log"})
     std::remove((folder + "/" + file).c_str());
 }
 

@@ -82,6 +82,11 @@ void check_risk(const StarDistRun& run) {
                                                : nullptr;
   check<UsageError>(!option, "training_config.pu.", option ? option : "", " is set, which only type unet3d has: StarDist knows of a voxel whether "
                     "an object covers it, and nothing else. Leave it out.");
+  const char* of_crops = c.reduction == "accumulate" ? "reduction: accumulate"
+                         : c.mixup > 0               ? "mixup"
+                         : c.entropy_ramp > 0        ? "entropy_ramp"
+                                                     : nullptr;
+  check<UsageError>(!of_crops, "training_config.pu.", of_crops ? of_crops : "", " is set, which only type unet3d has. Leave it out.");
   const pu::RiskNeeds needs = loss_needs(run.loss);
   const char* of_voxels = needs.negatives ? "known negatives" : needs.propensity ? "propensities" : needs.first_stage ? "a first network" : nullptr;
   check<UsageError>(!of_voxels, "loss ", run.loss, " needs ", of_voxels ? of_voxels : "", ", which only type unet3d has. Choose another risk, "
@@ -92,10 +97,10 @@ void check_risk(const StarDistRun& run) {
 
 std::optional<Loss> make_probability_risk(const StarDistRun& run) {
   check_risk(run);
-  if (run.loss == "bce") return {};
   TrainingConfig t = run.common.training;
+  check<UsageError>(run.loss != "bce" || !t.pu.prior_auto, "loss bce takes no prior, so training_config.pu.prior cannot be auto.");
+  if (run.loss == "bce") return {};
   t.loss = run.loss;
-  check<UsageError>(!t.pu.prior_auto, "training_config.pu.prior is auto, which only type unet3d has; give the share as a number.");
   return Loss(t);
 }
 
@@ -116,7 +121,11 @@ StarDistTrainer::StarDistTrainer(const StarDistRun& run, models::StarDist3d& net
       valid_patches_(run.config.train_n_val_patches.value_or(data.valid->size())), folder_(folder), session_(session),
       normalization_(data.normalization), risk_(make_probability_risk(run)),
       optimizer_(net.parameters(), {.lr = run.config.train_learning_rate, .eps = 1e-7, .epsilon_hat = true}), best_(infinity),
-      plateau_best_(infinity), rate_(run.config.train_learning_rate) {}
+      plateau_best_(infinity), rate_(run.config.train_learning_rate) {
+  if (!risk_ || !run.common.training.pu.prior_auto) return;
+  prior_ = std::make_unique<StarDistPrior>(run_, train_, valid_);
+  risk_->set_prior(prior_->start(), prior_->labelled());
+}
 
 /// What must not change between a checkpoint and its continuation.
 std::string StarDistTrainer::identity() const {
@@ -159,10 +168,18 @@ void StarDistTrainer::resume() {
     for (std::string word; in >> word;) numbers.push_back(parse_real(word).value_or(std::nan("")));
     risk_->restore(numbers);
   }
+  if (prior_) {  // of a run whose prior was given, only the weights go on
+    const bool estimated = m.contains("prior_estimates");
+    if (estimated) {
+      prior_->restore(int64_t(stored(m, "prior_estimates", path)));
+      best_prior_ = stored(m, "best_prior", path);
+    }
+    risk_->set_prior(estimated ? risk_->prior() : prior_->start(), prior_->labelled());
+  }
   if (m.contains("best")) best_ = stored(m, "best", path);
   if (m.contains("plateau_best")) plateau_best_ = stored(m, "plateau_best", path);
   net_.set_training_passes(uint64_t(step_));
-  for (const char* file : {"/train.csv", "/valid.csv", "/risk.csv"}) keep_rows_before(folder_.path() + file, step_);
+  for (const char* file : {"/train.csv", "/valid.csv", "/risk.csv", "/prior.csv"}) keep_rows_before(folder_.path() + file, step_);
 }
 
 void StarDistTrainer::run() {
@@ -181,6 +198,7 @@ void StarDistTrainer::run() {
     ++step_;
     const bool epoch = step_ % per_epoch == 0;
     if (epoch) finish_epoch(valid = validate());
+    if (prior_ && prior_->due(step_)) update_prior();
     const bool stop = session_.stop_requested();
     if (epoch || stop || session_.checkpoint_requested()) checkpoint();
     progress->update(step_, fields);
@@ -235,6 +253,17 @@ double StarDistTrainer::validate() {
   return sums[0];
 }
 
+/// Validation losses under different priors do not compare: when it has moved by more than a tenth, the search for the best starts anew.
+void StarDistTrainer::update_prior() {
+  const double before = risk_->prior();
+  const PriorUpdate u = prior_->estimate(net_, step_, before);
+  risk_->set_prior(u.prior, prior_->labelled());
+  tell_estimate(u, step_, before, prior_->used(), folder_.path(), session_);
+  if (std::abs(u.prior - best_prior_) <= 0.1 * best_prior_) return;
+  best_ = plateau_best_ = infinity;
+  plateau_waited_ = 0;
+}
+
 void StarDistTrainer::finish_epoch(double loss) {
   check(std::isfinite(loss), "the validation loss is ", loss, " at step ", step_ - 1, ". The last good checkpoint is kept.");
   if (const auto& reduce = run_.config.train_reduce_lr) {
@@ -247,6 +276,7 @@ void StarDistTrainer::finish_epoch(double loss) {
   if (!(loss < best_)) return;
   best_ = loss;
   best_epoch_ = step_ / run_.config.train_steps_per_epoch;
+  if (prior_) best_prior_ = risk_->prior();
   check_weights();
   save_weights(folder_.weights_file(), net_, metadata());
 }
@@ -271,6 +301,10 @@ Metadata StarDistTrainer::metadata() const {
   if (risk_) {
     std::string& state = m["loss_state"];
     for (const double v : risk_->state()) state += (state.empty() ? "" : " ") + number_text(v);
+  }
+  if (prior_) {
+    m["prior_estimates"] = std::to_string(prior_->used());
+    m["best_prior"] = number_text(best_prior_);
   }
   if (std::isfinite(best_)) m["best"] = number_text(best_);
   if (std::isfinite(plateau_best_)) m["plateau_best"] = number_text(plateau_best_);

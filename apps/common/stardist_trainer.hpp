@@ -8,6 +8,7 @@
 #include "model_folder.hpp"
 #include "session.hpp"
 #include "stardist_data.hpp"
+#include "stardist_prior.hpp"
 #include "voxgrad/models/stardist3d_loss.hpp"
 #include "voxgrad/optim/adam.hpp"
 #include "voxgrad/optim/schedule.hpp"
@@ -37,6 +38,7 @@ class StarDistTrainer {
   double train_step(const stardist::PatchBatch& batch);
   double validate();
   void finish_epoch(double loss);
+  void update_prior();
   void checkpoint();
   void check_weights() const;
   Metadata metadata() const;
@@ -50,9 +52,10 @@ class StarDistTrainer {
   Session& session_;
   std::string normalization_;
   std::optional<Loss> risk_;  ///< none: binary cross-entropy
+  std::unique_ptr<StarDistPrior> prior_;
   optim::Adam optimizer_;
   int64_t step_ = 0, best_epoch_ = -1, plateau_waited_ = 0;
-  double best_, plateau_best_, rate_;
+  double best_, plateau_best_, rate_, best_prior_ = 0;
 };
 
 /// The risk of the object probability that a configuration asks for; none for bce. Errors: UsageError for risks and options that need

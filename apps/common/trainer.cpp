@@ -5,11 +5,8 @@
 #include <limits>
 #include <sstream>
 
-#include <fmt/format.h>
-
 #include "files.hpp"
 #include "history.hpp"
-#include "voxgrad/autograd/backward.hpp"
 #include "voxgrad/optim/adam.hpp"
 #include "voxgrad/optim/schedule.hpp"
 #include "voxgrad/optim/sgd.hpp"
@@ -162,14 +159,12 @@ double Trainer::train_step() {
   if (epoch >= 0 && batch_.epoch > epoch) loss_.check_epoch();
   apply_schedule();
   net_.train();
-  const LossOutcome outcome = loss_of(batch_, *train_, true);
-  const Tensor& loss = outcome.loss;
-  const double value = loss.item();
+  const LossOutcome outcome = loss_of(batch_, *train_, true);  // with the gradient
+  const double value = outcome.loss.item();
   check(std::isfinite(value), "the loss is ", value, " at step ", step_,
         ". The last good checkpoint is kept; try a smaller learning rate, and check the data with: voxgrad inspect");
   keep_terms(outcome.terms);
   if (outcome.skipped) return value;
-  backward(loss);
   const double rate = optimizer_->learning_rate();
   optimizer_->set_learning_rate(rate * outcome.rate);
   optimizer_->step();
@@ -187,8 +182,10 @@ LossOutcome Trainer::loss_of(const data::Batch& batch, const data::CropSource& s
   b.target = tensor_of(batch.target, batch);
   if (!batch.weight.empty()) b.weight = tensor_of(batch.weight, batch);
   if (!batch.propensity.empty()) b.propensity = tensor_of(batch.propensity, batch);
+  b.seed = config_.seed;
+  b.step = step_;
   try {
-    return loss_.of(net_, std::move(b), training);
+    return training ? loss_.gradient(net_, std::move(b)) : loss_.of(net_, std::move(b));
   } catch (const Error& e) {  // the options were fine: it is this batch that does not go with them, or the network's output
     std::string what = e.what();
     if (what.back() == '.') what.pop_back();
@@ -201,19 +198,8 @@ void Trainer::update_prior() {
   const double before = loss_.prior();
   const PriorUpdate u = auto_prior_->estimate(net_, step_, before);
   loss_.set_prior(u.prior, auto_prior_->labelled());
-  if (u.few) {
-    session_.warn(text("step ", step_, ": no estimate of the prior, fewer than two of the held-out crops hold a labelled voxel; ",
-                       number_text(before), " stays. Raise training_config.pu.prior_crops."));
-    return;
-  }
-  append_row(folder_.path() + "/prior.csv", "step,estimate,low,high,labelled,prior,used",
-             text(step_ - 1, ",", number_text(u.estimate), ",", number_text(u.low), ",", number_text(u.high), ",", number_text(u.labelled), ",",
-                  number_text(u.prior), ",", int(u.used)));
-  session_.note(fmt::format("step {}: prior {:.4g} (was {:.4g}); estimate {:.4g}, interval {:.4g} to {:.4g}{}", step_, u.prior, before, u.estimate,
-                            u.low, u.high, u.used ? "" : "; not used, the network says the same everywhere"));
-  session_.emit("prior", {{"step", step_}, {"estimate", u.estimate}, {"low", u.low}, {"high", u.high}, {"prior", u.prior}});
-  if (u.used && u.far && auto_prior_->used() > 1)
-    session_.warn(fmt::format("the estimate {:.4g} is not within a factor of two of the prior in use, {:.4g}.", u.estimate, before));
+  tell_estimate(u, step_, before, auto_prior_->used(), folder_.path(), session_);
+  if (u.few) return;
   if (std::abs(u.prior - best_prior_) <= 0.1 * best_prior_) return;
   best_ = plateau_best_ = infinity;
   plateau_waited_ = 0;

@@ -40,6 +40,7 @@ class Trainer {
 
  private:
   double train_step();
+  /// training: with its gradient.
   LossOutcome loss_of(const data::Batch& batch, const data::CropSource& source, bool training);
   void update_prior();
   void keep_terms(const std::vector<LossTerm>& terms);

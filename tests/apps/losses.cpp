@@ -3,8 +3,10 @@
 
 #include "common/losses.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <filesystem>
+#include <numeric>
 
 #include "apps/scratch.hpp"
 #include "apps/throws.hpp"
@@ -225,7 +227,7 @@ TEST_CASE("losses: of a network they are those of its logits, also where head an
     LossBatch b{{}, t, {false, true}};
     b.input = x;
     b.propensity = Tensor::full(x.shape(), 0.5);
-    const LossOutcome got = make_loss(any).of(net, b, false);
+    const LossOutcome got = make_loss(any).of(net, b);
     b.logits = net.logits(x);
     const LossOutcome want = make_loss(any)(b, false);
     CHECK(got.loss.item() == Approx(want.loss.item()).epsilon(1e-5));
@@ -234,6 +236,147 @@ TEST_CASE("losses: of a network they are those of its logits, also where head an
   TrainingConfig wrong;
   wrong.loss = "mae";
   CHECK(message_of<UsageError>([&] { make_loss(wrong); }).rfind("loss 'mae' is not one of mse, bce,", 0) == 0);
+}
+
+TEST_CASE("losses: accumulated over micro-batches they are those of the whole batch, with its gradient") {
+  models::UNet3dOptions o;
+  o.layers = 1;
+  o.width = 4;
+  o.leaky_relu = true;
+  o.batch_norm = false;  // which takes the statistics of a micro-batch
+  models::UNet3d net(o, Random(1));
+  Random random(2);
+  const Tensor x = random_normal({5, 4, 4, 6, 1}, random);
+  for (nn::Named& n : net.state())
+    if (n.name.find("final_conv.weight") != std::string::npos)
+      for (float& v : n.tensor->mutable_span<float>()) v *= 1000;  // logits of -15 to 4
+  // 12 labelled of 96 voxels in each crop: those that score lowest in the first, highest in the others, which a risk then corrects.
+  Tensor t = Tensor::zeros(x.shape());
+  {
+    NoGrad off;
+    const Tensor z = net.logits(x);
+    for (size_t crop = 0; crop < 5; ++crop) {
+      std::vector<size_t> order(96);
+      std::iota(order.begin(), order.end(), crop * 96);
+      std::sort(order.begin(), order.end(), [&](size_t a, size_t b) { return crop > 0 ? z.span<float>()[a] > z.span<float>()[b] : z.span<float>()[a] < z.span<float>()[b]; });
+      for (size_t i = 0; i < 12; ++i) t.mutable_span<float>()[order[i]] = 1;
+    }
+  }
+  std::vector<bool> centred{false, true, false, true, true};
+  const auto run = [&](TrainingConfig c, const std::string& reduction, int64_t crops, LossOutcome& out) {
+    c.pu.reduction = reduction;
+    c.pu.micro_batch = crops;
+    LossBatch b{{}, t, centred};
+    b.step = 1;
+    b.input = x;
+    b.propensity = Tensor::full(x.shape(), 0.5);
+    out = make_loss(c).gradient(net, b);
+    std::vector<double> all;
+    for (const nn::Named& p : net.parameters()) {
+      for (float v : p.tensor->grad().span<float>()) all.push_back(double(v));
+      p.tensor->clear_grad();
+    }
+    return all;
+  };
+  for (const std::string& name : loss_names()) {
+    if (name == "pubn") continue;
+    TrainingConfig c;
+    c.loss = name;
+    c.pu.prior = 0.9;  // higher than can be: risks with a correction take it
+    if (loss_needs(name).negatives) c.pu.labels = "codes";
+    if (name == "dist_pu" || name == "vpu") c.pu.mixup = 2;
+    LossOutcome whole;
+    const std::vector<double> full = run(c, "batch", 1, whole);
+    for (const int64_t crops : {1, 2, 5, 8}) {
+      INFO(name << ", " << crops);
+      LossOutcome parts;
+      const std::vector<double> sum = run(c, "accumulate", crops, parts);
+      CHECK(parts.loss.item() == Approx(whole.loss.item()).epsilon(1e-6));
+      REQUIRE(parts.terms.size() == whole.terms.size());
+      for (size_t i = 0; i < parts.terms.size(); ++i) CHECK(parts.terms[i].value == Approx(whole.terms[i].value).epsilon(1e-6).margin(1e-9));
+      double miss = 0, norm = 0;
+      for (size_t i = 0; i < sum.size(); ++i) miss += (sum[i] - full[i]) * (sum[i] - full[i]), norm += full[i] * full[i];
+      CHECK(norm > 0);
+      CHECK(std::sqrt(miss / norm) < 2e-5);
+    }
+    if (name == "nnpu") CHECK(term(whole, "corrected") == 1);
+  }
+  // The mean of the micro-batches' own risks is another number: the whole is corrected, the first crop by itself is not.
+  centred.assign(5, false);
+  const auto of_crop = [&](int64_t i) {
+    TrainingConfig c;
+    c.loss = "nnpu";
+    c.pu.prior = 0.9;
+    const Shape one{1, 4, 4, 6, 1};
+    LossBatch b{{}, t.view(one, i * 96), {false}};
+    b.input = x.view(one, i * 96);
+    const LossOutcome out = make_loss(c).of(net, b);
+    return out.loss.item();
+  };
+  TrainingConfig c;
+  c.loss = "nnpu";
+  c.pu.prior = 0.9;
+  LossOutcome whole;
+  run(c, "accumulate", 1, whole);
+  CHECK(term(whole, "corrected") == 1);
+  double mean = 0;
+  for (int64_t i = 0; i < 5; ++i) mean += of_crop(i) / 5;
+  CHECK(std::abs(whole.loss.item() - mean) > 1e-4);
+}
+
+TEST_CASE("losses: accumulating moves the running statistics of batch norm once per micro-batch") {
+  models::UNet3dOptions o;
+  o.layers = 1;
+  models::UNet3d net(o, Random(1)), once(o, Random(1));
+  Random random(2);
+  const Tensor x = random_normal({3, 4, 4, 4, 1}, random);
+  Tensor t = Tensor::zeros(x.shape());
+  t.mutable_span<float>()[5] = 1;
+  TrainingConfig c;
+  c.loss = "nnpu";
+  c.pu.prior = 0.2;
+  c.pu.reduction = "accumulate";
+  c.pu.micro_batch = 2;
+  LossBatch b{{}, t, {false, false, false}};
+  b.input = x;
+  make_loss(c).gradient(net, b);
+  NoGrad off;
+  once.logits(x.view({2, 4, 4, 4, 1}));
+  once.logits(x.view({1, 4, 4, 4, 1}, 2 * 64));
+  const auto got = net.state(), want = once.state();
+  int buffers = 0;
+  for (size_t i = 0; i < got.size(); ++i) {
+    if (got[i].learnable) continue;
+    INFO(got[i].name);
+    ++buffers;
+    const auto a = got[i].tensor->span<float>(), e = want[i].tensor->span<float>();
+    for (size_t k = 0; k < a.size(); ++k) CHECK(a[k] == e[k]);
+  }
+  CHECK(buffers > 0);
+}
+
+TEST_CASE("losses: what mixup and the entropy's ramp go with, and that they can begin") {
+  TrainingConfig c;
+  c.loss = "nnpu";
+  c.pu.prior = 0.2;
+  c.pu.mixup = 0.1;
+  CHECK(message_of<UsageError>([&] { make_loss(c); }) == "training_config.pu.mixup is 0.1, which loss nnpu does not have; dist_pu and vpu do.");
+  c.loss = "mse";
+  CHECK(message_of<UsageError>([&] { make_loss(c); }) == "training_config.pu.mixup is 0.1, which loss mse does not have; dist_pu and vpu do.");
+  c.loss = "vpu";
+  CHECK_NOTHROW(make_loss(c));
+  c.pu.entropy_ramp = 0.004;
+  CHECK(message_of<UsageError>([&] { make_loss(c); }) ==
+        "training_config.pu.entropy_ramp is 0.004, which loss vpu does not have; dist_pu does.");
+  c.loss = "dist_pu";
+  c.pu.warmup = 100000;
+  CHECK(message_of<UsageError>([&] { make_loss(c); }) ==
+        "training_config.pu.warmup is 100000 steps, and the training ends after 100000: neither mixup nor the ramp would ever begin.");
+  c.pu.warmup = 50;
+  CHECK_NOTHROW(make_loss(c));
+  c.pu.entropy_ramp = c.pu.mixup = 0;
+  CHECK(message_of<UsageError>([&] { make_loss(c); }) == "training_config.pu.warmup is 50 steps, but nothing waits for its end: "
+                                                         "training_config.pu.mixup and training_config.pu.entropy_ramp are 0.");
 }
 
 TEST_CASE("losses: crops cut around events add positives, random crops are everything") {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // Positive-unlabeled risks through the trainer: what is refused, what no step may do, and that nothing that is not finite reaches the weights.
 
+#include <atomic>
 #include <cmath>
 #include <filesystem>
 
@@ -23,7 +24,24 @@ struct Run {
   bool finite = true;
 };
 
-Run run(const TrainConfig& c, const std::string& folder, std::vector<data::Crop> crops, bool resume = false) {
+/// Gives the crops of another source, until it has given so many.
+class Failing : public data::CropSource {
+ public:
+  Failing(std::shared_ptr<const data::CropSource> from, int crops) : from_(std::move(from)), left_(crops) {}
+  int64_t size() const override { return from_->size(); }
+  data::Extent3 crop_extent() const override { return from_->crop_extent(); }
+  std::shared_ptr<const data::Crop> crop(int64_t index) const override {
+    check<FileError>(left_.fetch_sub(1) > 0, "the disk is gone.");
+    return from_->crop(index);
+  }
+
+ private:
+  std::shared_ptr<const data::CropSource> from_;
+  mutable std::atomic<int> left_;
+};
+
+/// readable: crops that can be read before reading fails, if it ever does.
+Run run(const TrainConfig& c, const std::string& folder, std::vector<data::Crop> crops, bool resume = false, int readable = 0) {
   Run r;
   const auto net = make_network(c.model, c.seed);
   std::filesystem::create_directories(folder);
@@ -32,7 +50,9 @@ Run run(const TrainConfig& c, const std::string& folder, std::vector<data::Crop>
   std::vector<data::Crop> valid = tiny_crops(4, 2);
   for (data::Crop& crop : valid) crop.propensity = crops[0].propensity;
   try {
-    Trainer trainer(c, *net, source(std::move(crops)), source(std::move(valid)), ModelFolder(folder), session);
+    std::shared_ptr<const data::CropSource> train = source(std::move(crops));
+    if (readable > 0) train = std::make_shared<Failing>(train, readable);
+    Trainer trainer(c, *net, train, source(std::move(valid)), ModelFolder(folder), session);
     if (resume) trainer.resume();
     trainer.run();
   } catch (const Error& e) {
@@ -163,6 +183,59 @@ TEST_CASE("pu training: running means, averages and carried terms survive a resu
     for (const char* file : {"/risk.csv", "/checkpoint.safetensors"})
       CHECK((read_file(dir.file(loss + "-whole") + file) == read_file(dir.file(loss + "-parts") + file)));
   }
+}
+
+TEST_CASE("pu training: accumulated steps, mixup and the entropy's ramp survive an interruption to the byte") {
+  const Scratch dir;
+  const std::vector<data::Crop> crops = tiny_crops(7, 1);
+  for (const std::string loss : {"imbalanced_nnpu", "dist_pu", "vpu"}) {
+    INFO(loss);
+    TrainConfig c = pu_config(14, loss);
+    c.training.checkpoint_interval = 5;
+    c.training.pu.reduction = "accumulate";
+    c.training.pu.micro_batch = 2;
+    c.training.pu.mixup = loss == "dist_pu" ? 5 : loss == "vpu" ? 0.1 : 0;
+    c.training.pu.entropy_ramp = loss == "dist_pu" ? 0.004 : 0;
+    c.training.pu.warmup = loss == "imbalanced_nnpu" ? 0 : 3;
+    REQUIRE(run(c, dir.file(loss + "-whole"), crops).message.empty());
+    const Run part = run(c, dir.file(loss + "-parts"), crops, false, 26);  // ends between the checkpoints after 5 and 10 steps
+    CHECK(has(part.message, "the disk is gone."));
+    CHECK(part.weights != run(pu_config(0, loss), dir.file("start"), crops).weights);
+    CHECK(run(c, dir.file(loss + "-parts"), crops, true).message.empty());
+    for (const char* file : {"/risk.csv", "/train.csv", "/valid.csv", "/checkpoint.safetensors"})
+      CHECK((read_file(dir.file(loss + "-whole") + file) == read_file(dir.file(loss + "-parts") + file)));
+    if (loss == "imbalanced_nnpu") continue;
+    const CsvTable t = CsvTable::read(dir.file(loss + "-whole") + "/risk.csv");
+    REQUIRE(t.rows() == 14);
+    for (size_t i = 0; i < 14; ++i) {
+      CHECK((t.number(i, "lambda") > 0) == (i >= 3));
+      if (i < 3) CHECK(t.number(i, "mixup") == 0);
+      if (loss == "dist_pu") CHECK((t.number(i, "mixup") > 0) == (i >= 3));  // vpu's pairs may be none: crops paired with themselves
+      if (loss == "dist_pu")
+        CHECK(t.number(i, "mu") == Approx(i < 3 ? 0.002 : 0.004 * (1 - std::cos(1.5707963267948966 * (double(i) - 3) / 11))).margin(1e-12));
+    }
+    double mixed = 0;
+    for (size_t i = 3; i < 14; ++i) mixed += t.number(i, "mixup");
+    CHECK(mixed > 0);
+    CHECK(t.number(4, "lambda") != t.number(5, "lambda"));
+    // What the step descends is the risk with the weighted term.
+    const CsvTable loss_of = CsvTable::read(dir.file(loss + "-whole") + "/train.csv");
+    CHECK(loss_of.number(6, "loss") == Approx(t.number(6, "objective")).epsilon(1e-5));
+  }
+}
+
+TEST_CASE("pu training: one micro-batch is the whole batch, to the byte") {
+  const Scratch dir;
+  TrainConfig c = pu_config(5, "abs_pu");
+  const Run whole = run(c, dir.file("batch"), tiny_crops(6, 1));
+  c.training.pu.reduction = "accumulate";
+  c.training.pu.micro_batch = 3;
+  const Run one = run(c, dir.file("one"), tiny_crops(6, 1));
+  CHECK(one.message.empty());
+  CHECK(one.weights == whole.weights);
+  CHECK((read_file(dir.file("batch") + "/risk.csv") == read_file(dir.file("one") + "/risk.csv")));
+  c.training.pu.micro_batch = 1;
+  CHECK(run(c, dir.file("three"), tiny_crops(6, 1)).weights != whole.weights);  // batch norm over single crops
 }
 
 TEST_CASE("pu training: every risk takes steps that stay finite, with the data it needs, and says what is missing") {

@@ -27,8 +27,8 @@ using namespace voxgrad::app;
 namespace {
 
 struct Job {
-  Job(const StarDistRun& run, const std::string& folder)
-      : net(run.config.network, Random(run.common.seed)), trainer(run, net, tiny_stardist_data(3, 2), ModelFolder(folder), session) {
+  Job(const StarDistRun& run, const std::string& folder, const StarDistData& data = tiny_stardist_data(3, 2))
+      : net(run.config.network, Random(run.common.seed)), trainer(run, net, data, ModelFolder(folder), session) {
     std::filesystem::create_directories(folder);
   }
   QuietSession session{{{"--progress", "lines"}}};
@@ -162,10 +162,10 @@ TEST_CASE("stardist: augmentation turns patches as it says") {
 TEST_CASE("stardist: a risk takes objects as labelled positives, and its gradient reaches the logits") {
   StarDistRun run = tiny_stardist_run(1, 1);
   CHECK_FALSE(make_probability_risk(run));
-  run.loss = "nnpu";
   run.common.training.pu.prior_auto = true;
-  CHECK(message_of<UsageError>([&] { make_probability_risk(run); }) ==
-        "training_config.pu.prior is auto, which only type unet3d has; give the share as a number.");
+  CHECK(message_of<UsageError>([&] { make_probability_risk(run); }) == "loss bce takes no prior, so training_config.pu.prior cannot be auto.");
+  run.loss = "nnpu";
+  CHECK(make_probability_risk(run));
   run.common.training.pu.prior_auto = false;
   run.common.training.pu.prior = 0.3;
   auto risk = make_probability_risk(run);
@@ -207,8 +207,92 @@ TEST_CASE("stardist: a risk moves voxels whose probability is 0 or 1 in single p
     if (n.name == "prob.bias") CHECK(n.tensor->grad().span<float>()[0] > 0.9f);  // nearly all voxels are to be less probable
 }
 
+namespace {
+
+/// Volumes of balls of which two of four are annotated. centred: as if cut around an object.
+std::shared_ptr<const stardist::ExampleSource> half_annotated(int count, uint64_t seed, bool centred = false) {
+  std::vector<stardist::Example> volumes;
+  for (int i = 0; i < count; ++i) {
+    volumes.push_back(tiny_balls(seed + uint64_t(i)));
+    volumes.back().centred = centred;
+    for (int32_t& id : volumes.back().labels.voxels)
+      if (id == 600 || id == 900) id = 0;
+  }
+  return std::make_shared<stardist::MemoryExamples>(std::move(volumes));
+}
+
+StarDistRun estimating(int64_t epochs) {
+  StarDistRun run = tiny_stardist_run(epochs, 30);
+  run.loss = "abs_pu";
+  run.config.train_foreground_only = 0;
+  run.config.train_batch_size = 4;
+  run.config.train_learning_rate = 0.01;
+  PuConfig& pu = run.common.training.pu;
+  pu.prior_auto = true;
+  pu.prior_prime = 0.4;
+  pu.estimate = {.start = 0, .smoothing = 0.5, .lowest = 0, .highest = 0.5, .warmup = 60, .interval = 20, .crops = 48};
+  return run;
+}
+
+}  // namespace
+
+TEST_CASE("stardist: a prior that is estimated finds the objects that nobody annotated, and resumes to the same bytes") {
+  const StarDistData data{half_annotated(10, 0), half_annotated(8, 100), "half", "percentile"};
+  Scratch whole, parts;
+  Job job(estimating(5), whole.folder(), data);
+  job.trainer.run();
+  const CsvTable t = CsvTable::read(whole.file("prior.csv"));
+  REQUIRE(t.rows() == 5);  // after 60, 80, ... 140 steps
+  CHECK(t.number(0, "step") == 59);
+  CHECK(t.number(0, "prior") == Approx(t.number(0, "estimate")));  // the first is taken as it is
+  const double labelled = t.number(4, "labelled"), prior = t.number(4, "prior");
+  INFO(labelled << " " << prior);
+  CHECK(prior > 1.5 * labelled);  // the truth is 2
+  CHECK(prior < 2.7 * labelled);
+  const CsvTable risk = CsvTable::read(whole.file("risk.csv"));
+  CHECK(risk.number(0, "prior") < 0.75 * prior);
+  CHECK(risk.number(149, "prior") == prior);
+
+  {
+    Job first(estimating(5), parts.folder(), data);
+    while (first.trainer.step() < 66) {  // stopped now and then, also between two estimates
+      REQUIRE(interrupted_step(first) == SIGTERM);
+    }
+  }
+  Job second(estimating(5), parts.folder(), data);
+  second.trainer.resume();
+  second.trainer.run();
+  for (const char* file : {"prior.csv", "risk.csv", "train.csv", "valid.csv", "weights.safetensors", "checkpoint.safetensors"}) {
+    INFO(file);
+    CHECK((read_file(whole.file(file)) == read_file(parts.file(file))));
+  }
+}
+
+TEST_CASE("stardist: where a prior cannot be estimated training says why") {
+  const auto refusal = [](const StarDistRun& run, std::shared_ptr<const stardist::ExampleSource> train, std::shared_ptr<const stardist::ExampleSource> valid) {
+    Scratch dir;
+    return message_of<FileError>([&] { Job(run, dir.folder(), {train, valid, "half", "percentile"}); });
+  };
+  const auto empty = std::make_shared<stardist::MemoryExamples>([] {
+    std::vector<stardist::Example> volumes{tiny_balls(1)};
+    std::fill(volumes[0].labels.voxels.begin(), volumes[0].labels.voxels.end(), 0);
+    return volumes;
+  }());
+  StarDistRun run = estimating(1);
+  CHECK(refusal(run, empty, half_annotated(1, 2)).rfind("training_config.pu.prior is auto, and starts at the share inside annotated objects, but none", 0) == 0);
+  CHECK(refusal(run, half_annotated(2, 0), empty) ==
+        "training_config.pu.prior is auto, but none of the validation patches looked at holds an object to compare with. Give the prior as a number.");
+  std::vector<stardist::Example> both{tiny_balls(1), tiny_balls(2)};
+  both[0].centred = true;
+  CHECK(refusal(run, std::make_shared<stardist::MemoryExamples>(both), half_annotated(2, 5, true)) ==
+        "training_config.pu.prior is auto, the share of positives in crops that were not cut around events, but all validation crops were. "
+        "Unlabelled validation crops are needed; or give the prior as a number.");
+  run.common.training.pu.estimate.highest = 0.001;
+  CHECK(refusal(run, half_annotated(2, 0), half_annotated(2, 5)).rfind("training_config.pu.prior_bounds ends at 0.001, but already the share inside", 0) == 0);
+}
+
 TEST_CASE("stardist: options and risks that need more than objects are refused by name") {
-  for (const char* assignment : {"labels=codes", "ignore_border=1", "balance_events=true", "movie_priors=true"})
+  for (const char* assignment : {"labels=codes", "ignore_border=1", "balance_events=true", "movie_priors=true", "mixup=1", "entropy_ramp=0.004"})
     for (const char* loss : {"nnpu", "bce"}) {
       StarDistRun run = tiny_stardist_run(1, 1);
       Config c;
@@ -220,6 +304,11 @@ TEST_CASE("stardist: options and risks that need more than objects are refused b
       INFO(assignment << " " << loss);
       CHECK(message_of<UsageError>([&] { make_probability_risk(run); }).find("training_config.pu." + name + " is set, which only type unet3d has") == 0);
     }
+  StarDistRun accumulating = tiny_stardist_run(1, 1);
+  accumulating.loss = "bce";
+  accumulating.common.training.pu.reduction = "accumulate";
+  CHECK(message_of<UsageError>([&] { make_probability_risk(accumulating); }) ==
+        "training_config.pu.reduction: accumulate is set, which only type unet3d has. Leave it out.");
   for (const auto& [loss, what] : {std::pair("pn", "known negatives"), {"pnu", "known negatives"}, {"pubn", "known negatives"},
                                    {"propensity", "propensities"}}) {
     StarDistRun run = tiny_stardist_run(1, 1);
