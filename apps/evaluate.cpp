@@ -315,7 +315,7 @@ std::vector<MovieFiles> gather_files(const Arguments& a, Session& session) {
 
 int run_evaluate(const Arguments& a, Session& session) {
   if (a.flag("--instances")) return evaluate_instances(a, session);
-  for (const char* option : {"--iou", "--criterion", "--by-image"})
+  for (const char* option : {"--iou", "--criterion", "--classes", "--by-image"})
     check<UsageError>(!a.given(option), option, " goes with --instances, which compares whole objects.");
   const EvaluationOptions options = evaluation_options(a);
   const std::vector<MovieFiles> files = gather_files(a, session);

@@ -277,7 +277,7 @@ Command make_optimize() {
                            {"--objective", "segmentation|detection|both", "segmentation",
                             "segmentation: on validation crops; detection: on whole validation movies", "Data"},
                            {"--criterion", "reference|pu_f1|lee_liu|quantile", "reference",
-                            "segmentation: published rule on crops; or on whole movies, without negatives: highest F1, highest recall^2 / rate, or as many voxels as the prior says", "Data"},
+                            "what the segmentation threshold is chosen by: the published rule on crops; or on whole movies, without negatives: highest F1, highest recall^2 / rate, or as many voxels as the prior says", "Data"},
                            {"--prior", "P|auto", "", "share of voxels that are positive, for --criterion (default: the model's); auto: estimated from the same scores", "Data"},
                            {"--valid-fold", "NAME", "", "group with the validation data (default: the model's)", "Data", {}, true},
                            {"--repetitions", "N", "", "StarDist: average of that many draws of validation crops (default 5; 1 when all are taken)", "Data"},

@@ -2,6 +2,7 @@
 // voxgrad predict: raw movies -> probability, labels, event table, preview.
 
 #include <chrono>
+#include <map>
 #include <mutex>
 
 #include <fmt/format.h>
@@ -140,7 +141,7 @@ PredictOptions predict_options(const Arguments& a, const TrainConfig& config, Se
   return o;
 }
 
-int run_predict(const Arguments& given, Session& session) {
+int predict_with_model(const Arguments& given, Session& session) {
   const OpenedModel model(given.get("--model"));
   Arguments a = given;
   if (model.bundle()) a.set("--model", model.path());
@@ -185,13 +186,36 @@ int run_predict(const Arguments& given, Session& session) {
   });
 }
 
+/// One model after the other; of several, each writes into a folder of its own name.
+int run_predict(const Arguments& a, Session& session) {
+  const std::vector<std::string> models = a.list("--model");
+  if (models.size() < 2) return predict_with_model(a, session);
+  std::map<std::string, std::string> taken;
+  std::vector<std::pair<std::string, std::string>> runs;  // model, folder
+  for (std::string model : models) {
+    while (model.size() > 1 && model.back() == '/') model.pop_back();
+    const std::string folder = a.get("--out") + "/" + model.substr(model.rfind('/') + 1);
+    const auto at = taken.emplace(folder, model);
+    check<UsageError>(at.second, at.first->second, " and ", model, " would both write into ", folder, ". Predict with one at a time.");
+    runs.emplace_back(model, folder);
+  }
+  int code = 0;
+  for (const auto& [model, folder] : runs) {
+    Arguments one = a;
+    one.set("--model", model);
+    one.set("--out", folder);
+    code = std::max(code, predict_with_model(one, session));
+  }
+  return code;
+}
+
 }  // namespace
 
 Command make_predict() {
   return {.name = "predict",
           .summary = "Finds events in raw movies, or objects in volumes: probability, labels, event table and preview of each.",
           .usage_inputs = "MOVIE.tif|FOLDER...",
-          .options = with_stardist(join({{"--model", "DIR", "", "model folder (ours, the published pipeline's or StarDist's) or bundle", "Model"},
+          .options = with_stardist(join({{"--model", "DIR", "", "model folder (ours, the published pipeline's or StarDist's) or bundle; given more than once: each model in turn, into a folder of its name below --out", "Model", {}, true},
                            {"--latest", "", "", "use the latest weights instead of the best ones", "Model"},
                            {"--threshold", "P", "", "scores above are events (default: the model's, else 0.5)", "Model"},
                            {"--objective", "segmentation|detection", "segmentation", "which of the model's thresholds to use", "Model"},
@@ -215,7 +239,9 @@ Command make_predict() {
           .examples = {{"voxgrad predict movie.tif --model models/first --out results", "one movie"},
                        {"voxgrad predict raw-input --recursive --model models/first --mode fast", "all movies below a folder, faster"},
                        {"voxgrad predict raw-input --model models/first --batch-norm batch", "as the published script ran"},
-                       {"voxgrad predict volume.tif --model models/nuclei --prob-threshold 0.5", "objects of a volume with a StarDist model (docs/stardist_program.md)"}},
+                       {"voxgrad predict volume.tif --model models/nuclei --prob-threshold 0.5", "objects of a volume with a StarDist model (docs/stardist_program.md)"},
+                       {"voxgrad predict volume.tif --model models/nuclei --axes XYZ --scale 1,2,2 --obj", "a volume that lies another way, with small objects; also a mesh"},
+                       {"voxgrad predict raw-input --model models/a --model models/b --out results", "two models, into results/a and results/b"}},
           .more = "docs/predict.md",
           .run = run_predict};
 }

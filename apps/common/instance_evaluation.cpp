@@ -5,13 +5,17 @@
 
 #include <fmt/format.h>
 
-#include "stardist_data.hpp"
+#include "class_scores.hpp"
+#include "number_range.hpp"
+#include "object_classes.hpp"
 #include "tables.hpp"
+#include "volume_file.hpp"
 
 namespace voxgrad::app {
 namespace {
 
 namespace fs = std::filesystem;
+constexpr int64_t most_classes = 65535;
 
 std::string without(const std::string& stem, std::initializer_list<const char*> endings) {
   for (const std::string ending : endings)
@@ -20,27 +24,9 @@ std::string without(const std::string& stem, std::initializer_list<const char*> 
   return stem;
 }
 
-/// "0.1:0.9:9" or a single number.
-std::vector<double> parse_thresholds(const std::string& value) {
-  const auto bad = [&] { return UsageError(text("--iou is '", value, "' (expected FIRST:LAST:COUNT or one number, from 0 to 1)")); };
-  std::vector<double> parts;
-  std::string rest = value + ":";
-  for (size_t colon; (colon = rest.find(':')) != std::string::npos; rest = rest.substr(colon + 1)) {
-    const auto n = parse_real(rest.substr(0, colon));
-    if (!n) throw bad();
-    parts.push_back(*n);
-  }
-  if (parts.size() == 1) parts = {parts[0], parts[0], 1};
-  if (parts.size() != 3 || parts[0] < 0 || parts[1] > 1 || parts[0] > parts[1] || parts[2] < 1 || parts[2] > 1000 || parts[2] != double(int(parts[2])))
-    throw bad();
-  std::vector<double> out;
-  for (int i = 0; i < int(parts[2]); ++i) out.push_back(parts[2] == 1 ? parts[0] : parts[0] + (parts[1] - parts[0]) * i / (parts[2] - 1));
-  return out;
-}
-
 /// Predictions in a folder, without the label volumes that --thresholds writes beside them.
 std::vector<Input> predictions_of(const Arguments& a) {
-  const auto is_labels = [](const std::string& n) { return has_ending(n, {".tif", ".tiff"}) && n.find("_overlay") == std::string::npos; };
+  const auto is_labels = [](const std::string& n) { return has_ending(n, {".tif", ".tiff"}) && n.find("_overlay") == std::string::npos && !has_ending(n, {"_classes.tif"}); };
   std::vector<Input> inputs = expand_inputs(a.inputs(), a.flag("--recursive"), is_labels);
   std::erase_if(inputs, [](const Input& input) {
     const fs::path folder = fs::path(input.relative).parent_path().filename();
@@ -50,16 +36,24 @@ std::vector<Input> predictions_of(const Arguments& a) {
   return inputs;
 }
 
+struct LabelVolumes {
+  data::Volume<int32_t> truth, predicted;
+};
+
 /// Voxels that are not annotated, below 0 in the truth, are background in both volumes: what lies there counts neither way.
-metrics::ObjectOverlap annotated_overlap(const LabelPair& pair) {
-  data::Volume<int32_t> truth = read_label_volume(pair.truth), predicted = read_label_volume(pair.predicted);
-  for (const int32_t l : predicted.voxels)
+LabelVolumes annotated(const LabelPair& pair) {
+  LabelVolumes v{read_label_volume(pair.truth), read_label_volume(pair.predicted)};
+  for (const int32_t l : v.predicted.voxels)
     check<FileError>(l >= 0, pair.predicted, ": holds the label ", l, " (expected 0 for background and numbers above for objects).");
-  if (truth.extent == predicted.extent)  // else the comparison says so
-    for (size_t i = 0; i < truth.voxels.size(); ++i)
-      if (truth.voxels[i] < 0) truth.voxels[i] = predicted.voxels[i] = 0;
+  if (v.truth.extent == v.predicted.extent)  // else the comparison says so
+    for (size_t i = 0; i < v.truth.voxels.size(); ++i)
+      if (v.truth.voxels[i] < 0) v.truth.voxels[i] = v.predicted.voxels[i] = 0;
+  return v;
+}
+
+metrics::ObjectOverlap overlap_of(const LabelVolumes& v, const LabelPair& pair) {
   try {
-    return metrics::object_overlap(truth, predicted);
+    return metrics::object_overlap(v.truth, v.predicted);
   } catch (const ShapeError& e) {
     throw FileError(text(pair.predicted, " against ", pair.truth, ": ", e.what()));
   }
@@ -94,35 +88,61 @@ std::vector<LabelPair> pair_labels(const std::vector<Input>& predicted, const st
   return pairs;
 }
 
+namespace {
+
+/// The true classes: a file under the name of the label volume, or of the prediction's.
+stardist::ObjectClasses true_classes(const std::string& folder, const LabelPair& pair, const data::Volume<int32_t>& truth) {
+  check<FileError>(fs::is_directory(folder), folder, ": no such folder (--classes).");
+  for (const std::string& stem : {fs::path(pair.truth).stem().string(), fs::path(pair.name).filename().string()})
+    for (const char* ending : {".csv", ".json", ".tif", ".tiff"})
+      if (const std::string file = folder + "/" + stem + ending; fs::is_regular_file(file)) return read_object_classes(file, truth, most_classes);
+  throw FileError(text(pair.truth, ": no true classes in ", folder, " (looked for ", fs::path(pair.truth).stem().string(), ".csv, .json and .tif)."));
+}
+
+/// What predict wrote beside the label volume.
+stardist::ObjectClasses predicted_classes(const LabelPair& pair, const data::Volume<int32_t>& predicted) {
+  const std::string file = without(fs::path(pair.predicted).replace_extension().string(), {"_prediction", "_labels"}) + "_objects.csv";
+  check<FileError>(fs::is_regular_file(file), pair.predicted, ": no ", file, ", which holds the predicted classes. Predict with a model that has classes.");
+  check<FileError>(CsvTable::read(file).has("class"), file, ": has no column class. Predict with a model that has classes.");
+  return read_object_classes(file, predicted, most_classes);
+}
+
+}  // namespace
+
 std::vector<Option> instance_options() {
   return {{"--instances", "", "", "match whole objects of label volumes by overlap: F1, accuracy, panoptic quality", "Instances"},
           {"--iou", "FIRST:LAST:COUNT", "0.1:0.9:9", "with --instances: overlap thresholds", "Instances"},
-          {"--criterion", "iou|iot|iop", "iou", "with --instances: overlap over the union, the true or the predicted object", "Instances"},
+          {"--criterion", "iou|iot|iop", "iou", "with --instances: what the overlap of two objects is divided by: their union (iou), the true (iot) or the predicted one (iop)", "Instances"},
+          {"--classes", "DIR", "", "with --instances: tables of the true classes (NAME.csv or .json), compared with the class of each object in NAME_objects.csv", "Instances"},
           {"--by-image", "", "", "with --instances: mean over volumes instead of sums over all objects", "Instances"}};
 }
 
 int evaluate_instances(const Arguments& a, Session& session) {
   check<UsageError>(!a.inputs().empty(), "no predictions. Name label volumes or the folder that 'voxgrad predict' wrote.");
   check<UsageError>(a.given("--truth"), "nothing to compare with. Give --truth: label volumes.");
+  const std::string classes = a.maybe("--classes").value_or("");
   for (const char* option : {"--expert", "--movies", "--from", "--threshold", "--prior", "--labels", "--model", "--matcher", "--distance", "--min-size", "--expert-unit",
                              "--pixel-size", "--slice-offset"})
     check<UsageError>(!a.given(option), option, " does not go with --instances, which compares label volumes.");
-  const std::vector<double> thresholds = parse_thresholds(a.get("--iou"));
+  const std::vector<double> thresholds = parse_range("--iou", a.get("--iou"), 0, 1, 1000);
   const metrics::Criterion criterion = metrics::criterion_named(a.choice("--criterion"));
   const std::string out = a.get("--out"), file = out + "/instances.csv";
-  refuse_existing(file, a.flag("--overwrite"));
+  for (const char* name : {"/instances.csv", "/classes.csv", "/confusion.csv"}) refuse_existing(out + name, a.flag("--overwrite"));
   const std::vector<LabelPair> pairs = pair_labels(predictions_of(a), a.get("--truth"));
 
   std::string csv = "volume,threshold,n_true,n_pred,tp,fp,fn,precision,recall,f1,accuracy,mean_matched_score,mean_true_score,panoptic_quality\n";
   std::vector<std::vector<metrics::InstanceScores>> scores(thresholds.size());
+  ClassScores by_class(thresholds, criterion);
   auto progress = session.stage("match", int64_t(pairs.size()), "volumes");
   for (size_t i = 0; i < pairs.size(); ++i) {
     session.check_stop();
-    const metrics::ObjectOverlap overlap = annotated_overlap(pairs[i]);
+    const LabelVolumes volumes = annotated(pairs[i]);
+    const metrics::ObjectOverlap overlap = overlap_of(volumes, pairs[i]);
     for (size_t k = 0; k < thresholds.size(); ++k) {
       scores[k].push_back(metrics::match_overlap(overlap, thresholds[k], criterion).scores);
       csv += row(pairs[i].name, scores[k].back());
     }
+    if (!classes.empty()) by_class.add(volumes.truth, volumes.predicted, true_classes(classes, pairs[i], volumes.truth), predicted_classes(pairs[i], volumes.predicted));
     progress->update(int64_t(i + 1));
   }
   progress->finish();
@@ -139,6 +159,7 @@ int evaluate_instances(const Arguments& a, Session& session) {
   make_folders(out);
   write_file(file, csv);
   session.print(file);
+  if (!classes.empty()) by_class.write(out, a.flag("--by-image"), session);
   session.result("volumes", int64_t(pairs.size()));
   session.result("scores", rows);
   session.result("out", out);

@@ -4,15 +4,16 @@
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
+#include <functional>
 #include <mutex>
 #include <unordered_map>
 
 #include "files.hpp"
+#include "object_classes.hpp"
 #include "samples.hpp"
+#include "volume_file.hpp"
 #include "voxgrad/data/hdf5_dataset.hpp"
 #include "voxgrad/data/percentiles.hpp"
-#include "voxgrad/io/tiff.hpp"
-#include "voxgrad/metrics/components.hpp"
 
 namespace voxgrad::app {
 namespace {
@@ -23,10 +24,19 @@ using stardist::Example;
 /// Whether the labels of a data set are masks without numbers of objects; settled before the first example is asked for.
 using Binary = std::shared_ptr<const bool>;
 
+/// What a network takes of the data.
+struct Wanted {
+  int64_t channels = 1, n_classes = 0;
+  bool labels_are_classes = false;
+};
+Wanted wanted(const StarDistRun& run) {
+  return {run.config.network.n_channel_in, run.config.network.n_classes, run.labels == "classes"};
+}
+
 /// Loads what is asked for and keeps the first until their bytes reach a limit.
 class CachedExamples : public stardist::ExampleSource {
  public:
-  CachedExamples(Binary binary, int64_t most_bytes) : binary_(std::move(binary)), most_bytes_(most_bytes) {}
+  CachedExamples(Binary binary, const Wanted& wants, int64_t most_bytes) : wants_(wants), binary_(std::move(binary)), most_bytes_(most_bytes) {}
   /// As the file has them.
   virtual data::Volume<int32_t> stored_labels(int64_t index) const = 0;
   std::shared_ptr<const Example> example(int64_t index) const override {
@@ -43,6 +53,17 @@ class CachedExamples : public stardist::ExampleSource {
  protected:
   virtual Example load(int64_t index) const = 0;
   bool binary() const { return *binary_; }
+  /// Numbers the objects, if the file does not, and says their classes; `read` does where the file has them apart.
+  void finish(Example& e, const std::string& labels_path, const std::function<stardist::ObjectClasses()>& read) const {
+    if (wants_.labels_are_classes) {
+      e.classes = separate_classes(e.labels, wants_.n_classes, labels_path);
+      return;
+    }
+    if (binary()) separate_components(e.labels);
+    if (wants_.n_classes > 0) e.classes = read();
+  }
+
+  const Wanted wants_;
 
  private:
   Binary binary_;
@@ -56,13 +77,13 @@ class CachedExamples : public stardist::ExampleSource {
 class Hdf5Examples : public CachedExamples {
  public:
   Hdf5Examples(std::shared_ptr<const data::Hdf5Fold> fold, const std::vector<data::Sample>& samples, int64_t crop, Binary binary,
-               int64_t cache_bytes)
-      : CachedExamples(std::move(binary), cache_bytes), fold_(std::move(fold)), crop_(crop) {
+               const Wanted& wants, int64_t cache_bytes)
+      : CachedExamples(std::move(binary), wants, cache_bytes), fold_(std::move(fold)), crop_(crop) {
     for (const data::Sample& s : samples) add(s);
   }
   Hdf5Examples(std::shared_ptr<const data::Hdf5Fold> fold, const std::vector<const data::MovieEntry*>& movies, int64_t crop,
-               Binary binary, int64_t cache_bytes)
-      : CachedExamples(std::move(binary), cache_bytes), fold_(std::move(fold)), crop_(crop) {
+               Binary binary, const Wanted& wants, int64_t cache_bytes)
+      : CachedExamples(std::move(binary), wants, cache_bytes), fold_(std::move(fold)), crop_(crop) {
     for (const data::MovieEntry* m : movies) {
       if (m->crops_only)
         for (const std::string& key : fold_->file().children(m->group + "/input"))
@@ -72,7 +93,7 @@ class Hdf5Examples : public CachedExamples {
     }
   }
   int64_t size() const override { return int64_t(items_.size()); }
-  data::Volume<int32_t> stored_labels(int64_t index) const override { return read<int32_t>(label_of(index), box_of(index)); }
+  data::Volume<int32_t> stored_labels(int64_t index) const override { return labels(label_of(index), box_of(index)); }
 
  private:
   struct Item {
@@ -118,31 +139,68 @@ class Hdf5Examples : public CachedExamples {
     if (item.input.empty()) return box;
     const io::H5File& file = fold_->file();
     const auto in = file.info(item.input).shape, lab = file.info(item.label).shape;
-    check<FileError>(in.size() == 3 && in == lab && std::max({in[0], in[1], in[2]}) <= crop_ && std::min({in[0], in[1], in[2]}) > 0,
+    std::vector<int64_t> wanted = lab;
+    if (wants_.channels > 1) wanted.push_back(wants_.channels);
+    check<FileError>(lab.size() == 3 && in == wanted && std::max({lab[0], lab[1], lab[2]}) <= crop_ && std::min({lab[0], lab[1], lab[2]}) > 0,
                      file.path(), ": ", item.input, " is ", io::h5_shape_text(in), ", ", item.label, " ", io::h5_shape_text(lab),
-                     " (expected crops of one shape, at most ", crop_, " voxels per axis).");
-    box.stop = {in[0], in[1], in[2]};
+                     " (expected crops of one shape, at most ", crop_, " voxels per axis", wants_.channels > 1 ? text(", with ", wants_.channels, " channels last") : "", ").");
+    box.stop = {lab[0], lab[1], lab[2]};
     return box;
   }
+  /// All channels of a box, [z,y,x,channels].
   template <class T>
-  data::Volume<T> read(const std::string& name, const data::Box3& box) const {
+  std::vector<T> read(const std::string& name, const data::Box3& box, int64_t channels) const {
     const data::Extent3 n = box.size();
-    data::Volume<T> v(n);
-    fold_->file().read<T>(name, {box.start[0], box.start[1], box.start[2]}, {n[0], n[1], n[2]}, v.voxels.data());
+    std::vector<T> values(size_t(data::voxel_count(n) * channels));
+    std::vector<int64_t> start{box.start[0], box.start[1], box.start[2]}, count{n[0], n[1], n[2]};
+    if (channels > 1) start.push_back(0), count.push_back(channels);
+    fold_->file().read<T>(name, start, count, values.data());
+    return values;
+  }
+  data::Volume<int32_t> labels(const std::string& name, const data::Box3& box) const {
+    data::Volume<int32_t> v(box.size());
+    v.voxels = read<int32_t>(name, box, 1);
     return v;
+  }
+
+  stardist::ObjectClasses classes_of(const data::MovieEntry& movie, const data::Volume<int32_t>& ids) const {
+    const io::H5File& file = fold_->file();
+    const std::string name = movie.group + "/classes";
+    stardist::ObjectClasses classes;
+    if (!file.is_dataset(name)) {
+      check<FileError>(wants_.n_classes == 1, file.path(), ": no data set ", name, " ([N,2]: label, class), which n_classes ", wants_.n_classes, " asks for.");
+      classes.same_for_all = true, classes.all = 1;
+      return classes;
+    }
+    check<FileError>(!binary(), file.path(), ": ", name, " gives classes by label, but the labels are masks, whose objects have no numbers.");
+    const auto shape = file.info(name).shape;
+    check<FileError>(shape.size() == 2 && shape[1] == 2, file.path(), ": ", name, " is ", io::h5_shape_text(shape), " (expected [N,2]: label, class).");
+    const auto rows = file.read<int64_t>(name);
+    for (size_t i = 0; i + 1 < rows.size(); i += 2) {
+      check<FileError>(rows[i + 1] >= 0 && rows[i + 1] <= wants_.n_classes, file.path(), ": ", name, " gives label ", rows[i], " the class ", rows[i + 1],
+                       " (expected 1 to ", wants_.n_classes, ", or 0 for none).");
+      classes.of_label[rows[i]] = rows[i + 1] > 0 ? std::optional(int(rows[i + 1])) : std::nullopt;
+    }
+    check_classes(classes, ids, text(file.path(), ": ", name));
+    return classes;
   }
 
   Example load(int64_t index) const override {
     const std::string input = input_of(index);
     const data::Box3 box = box_of(index);
     const data::Extent3 n = box.size(), full{crop_, crop_, crop_};
-    const data::Volume<float> image = read<float>(input, box);
-    data::Volume<int32_t> ids = read<int32_t>(label_of(index), box);
-    for (const float v : image.voxels) check<FileError>(std::isfinite(v), fold_->file().path(), ": ", input, " holds NaN or infinity.");
-    if (binary()) separate_components(ids);
+    const std::vector<float> values = read<float>(input, box, wants_.channels);
+    for (const float v : values) check<FileError>(std::isfinite(v), fold_->file().path(), ": ", input, " holds NaN or infinity.");
+    Example cut{data::Volume<float>(n), labels(label_of(index), box)};
+    finish(cut, fold_->file().path(), [&] { return classes_of(*items_[size_t(index)].movie, cut.labels); });
     Example out{data::Volume<float>(full), data::Volume<int32_t>(full), items_[size_t(index)].centred};
-    data::pad_end_symmetric(image.voxels.data(), n, out.image.voxels.data(), full);
-    data::pad_end_symmetric(ids.voxels.data(), n, out.labels.voxels.data(), full);
+    out.classes = std::move(cut.classes);
+    for (int64_t c = 0; c < wants_.channels; ++c) {
+      for (size_t i = 0; i < cut.image.voxels.size(); ++i) cut.image.voxels[i] = values[i * size_t(wants_.channels) + size_t(c)];
+      data::Volume<float>& to = c == 0 ? out.image : out.more.emplace_back(full);
+      data::pad_end_symmetric(cut.image.voxels.data(), n, to.voxels.data(), full);
+    }
+    data::pad_end_symmetric(cut.labels.voxels.data(), n, out.labels.voxels.data(), full);
     return out;
   }
 
@@ -154,28 +212,52 @@ class Hdf5Examples : public CachedExamples {
 /// Volumes and label volumes of the same names in two folders.
 class TiffExamples : public CachedExamples {
  public:
-  TiffExamples(std::string images, std::string masks, std::vector<std::string> names, bool normalize, Binary binary,
-               int64_t cache_bytes)
-      : CachedExamples(std::move(binary), cache_bytes), images_(std::move(images)), masks_(std::move(masks)), names_(std::move(names)), normalize_(normalize) {}
+  TiffExamples(std::string images, std::string masks, std::vector<std::string> names, bool normalize, std::string axes, Binary binary,
+               const Wanted& wants, int64_t cache_bytes)
+      : CachedExamples(std::move(binary), wants, cache_bytes), images_(std::move(images)), masks_(std::move(masks)), axes_(std::move(axes)),
+        names_(std::move(names)), normalize_(normalize) {}
   int64_t size() const override { return int64_t(names_.size()); }
-  data::Volume<int32_t> stored_labels(int64_t index) const override { return read_label_volume(masks_ + "/" + names_.at(size_t(index))); }
+  data::Volume<int32_t> stored_labels(int64_t index) const override { return read_label_volume(masks_ + "/" + names_.at(size_t(index)), axes_); }
 
  private:
   Example load(int64_t index) const override {
     const std::string &name = names_.at(size_t(index)), image_path = images_ + "/" + name, mask_path = masks_ + "/" + name;
-    Example e{read_image_volume(image_path), read_label_volume(mask_path)};
+    VolumeOptions options;
+    options.axes = axes_;
+    options.channels = wants_.channels;
+    std::vector<data::Volume<float>> channels = read_image_volume(image_path, options);
+    for (size_t c = 0; normalize_ && c < channels.size(); ++c) {
+      const data::PercentileScale scale = data::percentile_scale(channels[c].voxels);
+      check_scale(channels.size() > 1 ? text(image_path, " (channel ", c + 1, ")") : image_path, scale);
+      scale.apply(channels[c].voxels.data(), channels[c].voxels.data(), channels[c].size());
+    }
+    Example e{std::move(channels[0]), read_label_volume(mask_path, axes_)};
+    e.more.assign(std::make_move_iterator(channels.begin() + 1), std::make_move_iterator(channels.end()));
     const data::Extent3 &a = e.image.extent, &b = e.labels.extent;
     check<FileError>(a == b, mask_path, " is ", b[0], "x", b[1], "x", b[2], ", but ", image_path, " is ", a[0], "x", a[1], "x", a[2],
                      ". Both must have the same shape.");
-    if (binary()) separate_components(e.labels);
-    if (!normalize_) return e;
-    const data::PercentileScale scale = data::percentile_scale(e.image.voxels);
-    check_scale(image_path, scale);
-    scale.apply(e.image.voxels.data(), e.image.voxels.data(), e.image.size());
+    finish(e, mask_path, [&] { return classes_of(name, e.labels); });
     return e;
   }
 
-  std::string images_, masks_;
+  stardist::ObjectClasses classes_of(const std::string& name, const data::Volume<int32_t>& ids) const {
+    const std::string path = class_file(masks_, name);
+    if (path.empty()) {
+      check<FileError>(wants_.n_classes == 1, masks_, "/", name, ": its objects have no classes, which n_classes ", wants_.n_classes, " asks for. Put a table ",
+                       "with the columns label and class into ", fs::path(masks_).parent_path().string(), "/classes/", fs::path(name).stem().string(), ".csv.");
+      stardist::ObjectClasses all;
+      all.same_for_all = true, all.all = 1;
+      return all;
+    }
+    const bool of_voxels = has_ending(path, {".tif", ".tiff"});
+    stardist::ObjectClasses classes = read_object_classes(path, of_voxels ? ids : data::Volume<int32_t>({1, 1, 1}), wants_.n_classes);
+    check<FileError>(of_voxels || classes.same_for_all || !binary(), path, ": gives classes by label, but the labels are masks, whose objects have no numbers. ",
+                     "Give one class for all as JSON, or a volume of classes.");
+    check_classes(classes, ids, path);
+    return classes;
+  }
+
+  std::string images_, masks_, axes_;
   std::vector<std::string> names_;
   bool normalize_;
 };
@@ -197,6 +279,59 @@ class JoinedExamples : public stardist::ExampleSource {
   std::vector<std::shared_ptr<const stardist::ExampleSource>> parts_;
   int64_t size_ = 0;
 };
+
+/// A block of the one volume of another source.
+class PartExamples : public stardist::ExampleSource {
+ public:
+  PartExamples(std::shared_ptr<const stardist::ExampleSource> whole, const data::Box3& box) : whole_(std::move(whole)), box_(box) {}
+  int64_t size() const override { return 1; }
+  std::shared_ptr<const Example> example(int64_t index) const override {
+    const std::lock_guard lock(mutex_);
+    if (part_) return part_;
+    const auto e = whole_->example(index);
+    Example part{cut(e->image), cut(e->labels), e->centred};
+    for (const data::Volume<float>& c : e->more) part.more.push_back(cut(c));
+    part.classes = e->classes;
+    return part_ = std::make_shared<const Example>(std::move(part));
+  }
+
+ private:
+  template <class T>
+  data::Volume<T> cut(const data::Volume<T>& from) const {
+    data::Volume<T> out(box_.size());
+    out.spacing = from.spacing;
+    stardist::cut_changed(from, box_.start, out.extent, {}, out.voxels.data());
+    return out;
+  }
+  std::shared_ptr<const stardist::ExampleSource> whole_;
+  data::Box3 box_;
+  mutable std::mutex mutex_;
+  mutable std::shared_ptr<const Example> part_;
+};
+
+/// The only volume in two blocks along one axis, the second for validation: along the one that holds most patches, about `share` of it, but
+/// at least a patch on either side.
+void split_volume(StarDistData& data, const data::Extent3& patch, double share, const std::string& path) {
+  const auto whole = data.train;
+  const data::Extent3 n = whole->example(0)->image.extent;
+  size_t axis = 0;
+  for (size_t a = 1; a < 3; ++a)
+    if (double(n[a]) / double(patch[a]) > double(n[axis]) / double(patch[axis])) axis = a;
+  const char name = "zyx"[axis];
+  check<FileError>(n[axis] >= 2 * patch[axis], path, ": holds one volume of ", n[0], "x", n[1], "x", n[2], " voxels, which is to give a part for training and one for ",
+                   "validation, but no axis has room for two patches of ", patch[0], "x", patch[1], "x", patch[2], ". Choose smaller patches, or add a volume.");
+  const int64_t from = std::clamp(n[axis] - int64_t(std::lround(share * double(n[axis]))), patch[axis], n[axis] - patch[axis]);
+  data::Box3 first{{0, 0, 0}, n}, last = first;
+  first.stop[axis] = last.start[axis] = from;
+  data.train = std::make_shared<const PartExamples>(whole, first);
+  data.valid = std::make_shared<const PartExamples>(whole, last);
+  for (const auto& [part, what] : {std::pair(&data.train, "training"), {&data.valid, "validation"}}) {
+    const auto e = (*part)->example(0);
+    check<FileError>(std::any_of(e->labels.voxels.begin(), e->labels.voxels.end(), [](int32_t l) { return l > 0; }), path, ": holds one volume, whose part for ", what,
+                     " (", name, part == &data.train ? " below " : " from ", from, ") has no object. Give a volume for validation in ", path, "/valid/images and masks.");
+  }
+  data.summary = text(path, ": one volume: ", name, " 0 to ", from - 1, " for training, ", from, " to ", n[axis] - 1, " for validation; objects at the cut count in both");
+}
 
 /// True if no voxel of the sources says more than 0 and one number. Numbered objects are told by the first few volumes.
 bool one_number(const std::vector<std::shared_ptr<const CachedExamples>>& sources) {
@@ -262,7 +397,7 @@ StarDistData open_tiff(const std::string& path, const StarDistRun& run, int64_t 
   const auto binary = std::make_shared<bool>(false);
   std::vector<std::shared_ptr<const CachedExamples>> sources;
   const auto source = [&](const std::string& images, std::vector<std::string> names) {
-    sources.push_back(std::make_shared<const TiffExamples>(images, masks_of(images), std::move(names), normalize, binary, cache_bytes / 2));
+    sources.push_back(std::make_shared<const TiffExamples>(images, masks_of(images), std::move(names), normalize, run.data_axes, binary, wanted(run), cache_bytes / 2));
     return sources.back();
   };
   StarDistData data;
@@ -279,8 +414,14 @@ StarDistData open_tiff(const std::string& path, const StarDistRun& run, int64_t 
     check<FileError>(!train.empty(), path, ": is a folder, but has no folder 'images' (with 'masks' beside it). Give an HDF5 file, or a folder "
                      "with 'images' and 'masks', or with 'train' and 'valid' that have them.");
     std::vector<std::string> names = paired_names(train, masks_of(train));
-    check<FileError>(names.size() >= 2, train, ": holds one volume; at least two are needed, one for validation. Cut it in two, or put a copy "
-                     "for validation into ", path, "/valid/images and masks, if that is meant.");
+    if (names.size() == 1) {
+      data.train = source(train, std::move(names));
+      std::string masks;
+      settle_labels(run.labels, sources, *binary, masks);
+      split_volume(data, run.config.train_patch_size, run.common.training.valid_proportion, path);
+      data.summary += masks;
+      return data;
+    }
     auto [rest, held] = set_aside(std::move(names), run.common.training.valid_proportion, run.common.seed);
     data.train = source(train, std::move(rest));
     data.valid = source(train, std::move(held));
@@ -295,7 +436,7 @@ StarDistData open_hdf5(const std::string& path, const StarDistRun& run, int64_t 
   check<UsageError>(run.normalization != "percentile", path, ": holds movies that are preprocessed as in the study, so normalization 'percentile' ",
                     "would not be that of the training data. Use study, or a folder of raw volumes.");
   using Sources = std::vector<std::shared_ptr<const stardist::ExampleSource>>;
-  const auto fold = [&](const std::string& name) { return std::make_shared<const data::Hdf5Fold>(path, name); };
+  const auto fold = [&](const std::string& name) { return std::make_shared<const data::Hdf5Fold>(path, name, run.config.network.n_channel_in); };
   const auto movies_of = [](const data::Hdf5Fold& f) {
     std::vector<const data::MovieEntry*> movies;
     for (const data::MovieEntry& m : f.movies()) movies.push_back(&m);
@@ -306,7 +447,7 @@ StarDistData open_hdf5(const std::string& path, const StarDistRun& run, int64_t 
   const auto binary = std::make_shared<bool>(false);
   std::vector<std::shared_ptr<const CachedExamples>> sources;
   const auto add = [&](Sources& to, const auto& one, const auto& crops) {
-    sources.push_back(std::make_shared<const Hdf5Examples>(one, crops, t.crop_size, binary, bytes));
+    sources.push_back(std::make_shared<const Hdf5Examples>(one, crops, t.crop_size, binary, wanted(run), bytes));
     to.push_back(sources.back());
   };
   StarDistData data;
@@ -342,59 +483,10 @@ StarDistData open_hdf5(const std::string& path, const StarDistRun& run, int64_t 
 
 }  // namespace
 
-data::Volume<int32_t> read_label_volume(const std::string& path) {
-  io::TiffOptions options;
-  options.axes = "TYX";
-  io::TiffMovie movie(path, options);
-  data::Volume<int32_t> labels(movie.extent());
-  labels.spacing = movie.spacing();
-  if (movie.sample_type() == io::SampleType::i32 || movie.sample_type() == io::SampleType::u32) {
-    movie.read_native(0, labels.extent[0], labels.voxels.data());
-    if (movie.sample_type() == io::SampleType::u32)
-      for (int64_t i = 0; i < labels.size(); ++i) {
-        const int32_t l = labels.voxels[size_t(i)];
-        check<FileError>(l >= 0, path, ": plane ", i / labels.frame_size(), " holds the label ", uint32_t(l),
-                         " (expected below 2147483648). Number the objects anew, or write -1 for \"not annotated\" as int32.");
-      }
-    return labels;
-  }
-  std::vector<float> plane(size_t(labels.frame_size()));
-  for (int64_t z = 0; z < labels.extent[0]; ++z) {
-    movie.read(z, z + 1, plane.data());
-    for (size_t i = 0; i < plane.size(); ++i) {
-      check<FileError>(std::abs(plane[i]) <= float(1 << 24) && plane[i] == std::floor(plane[i]), path, ": plane ", z, " holds ", plane[i],
-                       " (expected whole numbers: a label volume has one number per object).");
-      labels.frame(z)[i] = int32_t(plane[i]);
-    }
-  }
-  return labels;
-}
-
-data::Volume<float> read_image_volume(const std::string& path) {
-  io::TiffOptions options;
-  options.axes = "TYX";
-  io::TiffMovie movie(path, options);
-  data::Volume<float> image(movie.extent());
-  image.spacing = movie.spacing();
-  movie.read(0, image.extent[0], image.voxels.data());
-  for (const float v : image.voxels) check<FileError>(std::isfinite(v), path, ": holds NaN or infinity.");
-  return image;
-}
-
 void check_scale(const std::string& path, const data::PercentileScale& scale) {
   check<FileError>(scale.usable(), path, ": percentiles ", data::PercentileScale::low_percent, " and ", data::PercentileScale::high_percent, " of its intensities are ",
                    scale.low, " and ", scale.high, ", so there is no range to normalise by (constant, or nearly all background). ",
                    "Cut the empty part away, or scale the volumes beforehand and use the normalisation 'none'.");
-}
-
-void separate_components(data::Volume<int32_t>& labels) {
-  std::vector<uint8_t> mask(size_t(labels.frame_size()));
-  const metrics::Components c = metrics::label_frames<uint8_t>(labels.extent, [&](int64_t z) {
-    for (size_t i = 0; i < mask.size(); ++i) mask[i] = labels.frame(z)[i] > 0;
-    return mask.data();
-  });
-  for (size_t i = 0; i < labels.voxels.size(); ++i)
-    if (labels.voxels[i] > 0) labels.voxels[i] = int32_t(c.labels.voxels[i]);
 }
 
 StarDistData open_stardist_data(const std::string& path, const StarDistRun& run, int64_t cache_bytes) {

@@ -19,19 +19,13 @@ struct StarDistData {
 
 /// Opens `path`: an HDF5 file (folds, samples list and crop size from the configuration), or a folder with the folders images
 /// and masks, whose files go by the same names; with train/ and test/ (or valid/) inside, these are the two sets, else a share
-/// is set aside by the seed. run.labels says whether labels are masks whose connected voxels are objects; auto:
+/// is set aside by the seed, or, of a single volume, a block along one axis. Images have as many channels as the network takes; with classes, each label volume has them beside it
+/// (object_classes.hpp), in HDF5 as a data set `classes` [N,2] of labels and classes in the movie's group. run.labels says whether labels are masks whose connected voxels are objects; auto:
 /// if all volumes together hold a single number above 0.
 /// `cache_bytes` limits what is kept in memory. Errors: FileError, UsageError.
 StarDistData open_stardist_data(const std::string& path, const StarDistRun& run, int64_t cache_bytes);
 
-/// A label volume from TIFF: whole numbers, below 0 for "not annotated". FileError for fractions and numbers beyond 2^24 in float
-/// files, and 2^31 or more in uint32 files.
-data::Volume<int32_t> read_label_volume(const std::string& path);
-/// An image volume from TIFF as float.
-data::Volume<float> read_image_volume(const std::string& path);
 /// FileError naming the file and both percentiles unless they differ.
 void check_scale(const std::string& path, const data::PercentileScale& scale);
-/// Gives every connected component of voxels above 0 its own number; negative labels stay.
-void separate_components(data::Volume<int32_t>& labels);
 
 }  // namespace voxgrad::app

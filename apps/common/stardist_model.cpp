@@ -34,6 +34,7 @@ StarDistModel open_stardist_model(const std::string& path, bool latest) {
     const Metadata m = load_weights(checkpoint ? folder.checkpoint_file() : folder.weights_file(), *model.net);
     if (const auto at = m.find("normalization"); at != m.end()) model.normalization = at->second;
   }
+  if (std::filesystem::exists(folder.config_file())) model.data_axes = folder.config().text("stardist_config.data_axes");
   model.net->eval();
   return model;
 }

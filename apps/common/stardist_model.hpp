@@ -16,6 +16,7 @@ struct StarDistModel {
   std::unique_ptr<models::StarDist3d> net;  ///< in evaluation mode
   StarDistThresholds thresholds;
   std::string normalization;         ///< of raw volumes: study, percentile or none
+  std::string data_axes;             ///< of the image files that it was trained on; empty: as they say
   std::vector<std::string> notes;    ///< what was ignored or decided while reading
 };
 

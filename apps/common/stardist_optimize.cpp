@@ -31,7 +31,13 @@ void keep_above(StarDistFound& f, float least, int64_t rays) {
     kept.dist.insert(kept.dist.end(), f.candidates.dist.begin() + rays * i, f.candidates.dist.begin() + rays * (i + 1));
   }
   f.candidates = std::move(kept);
-  f.classes = {};
+  f.class_prob = {};
+}
+
+/// Plane z of all channels, [H,W,channels].
+void copy_plane(const stardist::Example& e, int64_t z, float* out) {
+  for (int64_t c = 0; c < e.channels(); ++c)
+    for (int64_t i = 0; i < e.image.frame_size(); ++i) out[i * e.channels() + c] = e.channel(c).frame(z)[i];
 }
 
 /// Objects of all volumes at one overlap threshold; scores any probability threshold above the lowest.
@@ -85,7 +91,7 @@ ChosenThresholds choose_thresholds(models::StarDist3d& net, const stardist::Rays
     s.memory = search.memory;
     const data::Volume<float>& image = example->image;
     found.push_back(find_stardist_candidates(net, plan_stardist(net, image.extent, s), s,
-                                             [&](int64_t z, float* out) { std::copy_n(image.frame(z), image.frame_size(), out); }));
+                                             [&](int64_t z, float* out) { copy_plane(*example, z, out); }));
     const bool higher = found.back().most_probable > best.most_probable;
     best.most_probable = std::max(best.most_probable, found.back().most_probable);
     uint64_t bytes = 0;
@@ -130,6 +136,10 @@ int optimize_stardist(const Arguments& a, Session& session) {
   run.common = train_config(config);
   run.normalization = config.text("stardist_config.normalization");
   run.labels = config.text("stardist_config.labels");
+  run.data_axes = config.text("stardist_config.data_axes");
+  run.config.train_patch_size = model.config.train_patch_size;
+  run.config.network.n_channel_in = model.config.network.n_channel_in;
+  if (run.labels == "classes") run.config.network.n_classes = model.config.network.n_classes;
   const std::string dataset = run.common.dataset;
   check<UsageError>(!dataset.empty(), "no data set. Name an HDF5 file, or a folder with images and masks.");
   set_threads(session.threads());

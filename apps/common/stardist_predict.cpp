@@ -11,15 +11,13 @@
 #include "files.hpp"
 #include "movie_outputs.hpp"
 #include "movie_queue.hpp"
+#include "number_range.hpp"
 #include "stardist_commands.hpp"
-#include "stardist_data.hpp"
+#include "stardist_input.hpp"
 #include "stardist_model.hpp"
-#include "stardist_objects.hpp"
+#include "stardist_outputs.hpp"
 #include "tables.hpp"
 #include "voxgrad/core/parallel.hpp"
-#include "voxgrad/data/stream_percentiles.hpp"
-#include "voxgrad/data/preprocess.hpp"
-#include "voxgrad/io/tiff.hpp"
 
 namespace voxgrad::app {
 namespace {
@@ -30,9 +28,11 @@ struct Job {
   StarDistSearch search;
   double prob = 0.5, nms = 0.4;
   std::vector<double> thresholds;  // empty: only `prob`
-  std::string normalize;
-  io::TiffOptions tiff;
+  StarDistInputOptions input;
+  VolumeOptions volume;
+  StarDistLabelOptions labels;
   MovieOutputOptions outputs;
+  bool mesh = false;
 };
 
 struct Done {
@@ -40,18 +40,19 @@ struct Done {
   MovieSummary summary;
 };
 
-/// "0.01:0.99:100" -> 100 numbers.
-std::vector<double> parse_range(const std::string& value) {
-  const size_t a = value.find(':'), b = a == std::string::npos ? a : value.find(':', a + 1);
-  check<UsageError>(b != std::string::npos, "--thresholds is '", value, "' (expected FIRST:LAST:COUNT, such as 0.01:0.99:100).");
-  const auto first = parse_real(value.substr(0, a)), last = parse_real(value.substr(a + 1, b - a - 1));
-  const auto count = parse_integer(value.substr(b + 1));
-  check<UsageError>(first && last && count && *first > 0 && *last < 1 && *first <= *last && *count >= 1 && *count <= 10000, "--thresholds is '", value,
-                    "' (expected FIRST:LAST:COUNT with 0 < FIRST <= LAST < 1, such as 0.01:0.99:100).");
-  check<UsageError>(*count == 1 || *last - *first >= 1e-9 * double(*count), "--thresholds is '", value, "': ", *count, " thresholds do not differ there. Ask for fewer.");
-  std::vector<double> out;
-  for (int64_t i = 0; i < *count; ++i) out.push_back(*count == 1 ? *first : *first + (*last - *first) * double(i) / double(*count - 1));
-  return out;
+/// The numbers of an option "A,B,C": as many as `count`, or with 0 one or three.
+std::vector<double> numbers_of(const Arguments& a, const char* option, size_t count, const char* expected) {
+  std::vector<double> numbers;
+  std::string rest = a.get(option) + ",";
+  bool fits = true;
+  for (size_t comma; (comma = rest.find(',')) != std::string::npos; rest = rest.substr(comma + 1)) {
+    const auto n = parse_real(rest.substr(0, comma));
+    fits &= n.has_value();
+    numbers.push_back(n.value_or(0));
+  }
+  check<UsageError>(fits && (numbers.size() == count || (count == 0 && (numbers.size() == 1 || numbers.size() == 3))), option, " is '", a.get(option),
+                    "' (expected ", expected, ").");
+  return numbers;
 }
 
 /// Rising thresholds with three digits behind the point, or as many as tell them apart.
@@ -63,121 +64,29 @@ std::vector<std::string> threshold_names(const std::vector<double>& thresholds) 
   }
 }
 
-/// The input of the network, plane by plane.
-class Planes {
-  using Scale = data::PercentileScale;
-
- public:
-  Planes(io::TiffMovie& movie, const std::string& how, Session& session) : movie_(movie), extent_(movie.extent()) {
-    const int64_t size = extent_[1] * extent_[2];
-    auto progress = session.stage("measure", 2 * extent_[0], "planes");
-    int64_t read = 0;
-    const auto plane = [&](int64_t z, float* out) {
-      movie_.read(z, z + 1, out);
-      session.check_stop();
-      progress->update(++read);
-    };
-    try {
-      if (how == "study") {
-        movie_scale_ = data::measure_movie(extent_, plane);
-        range_ = {movie_scale_->low, movie_scale_->high};
-        return;
-      }
-      const auto p = data::stream_percentiles({0, Scale::low_percent, Scale::high_percent, 100}, [&](auto&& add) {
-        std::vector<float> values(static_cast<size_t>(size));
-        for (int64_t z = 0; z < extent_[0]; ++z) {
-          plane(z, values.data());
-          add(values.data(), size);
-        }
-      });
-      range_ = {p[0], p[3]};
-      if (how == "percentile") {
-        scale_ = {p[1], p[2]};
-        check_scale(movie.info().path, *scale_);
-      }
-    } catch (const ShapeError& e) {
-      throw FileError(text(movie_.info().path, ": ", e.what()));
-    }
-  }
-  GreyRange range() const { return range_; }  ///< of the raw volume
-  void operator()(int64_t z, float* out) const {
-    const int64_t size = extent_[1] * extent_[2];
-    movie_.read(z, z + 1, out);
-    if (movie_scale_) movie_scale_->apply(z, out, out, size);
-    else if (scale_) scale_->apply(out, out, size);
-  }
-
- private:
-  io::TiffMovie& movie_;
-  data::Extent3 extent_;
-  std::optional<data::Preprocess> movie_scale_;
-  std::optional<Scale> scale_;
-  GreyRange range_{0, 1};
-};
-
-/// Writes a label volume; calls also(z, labels) for each plane.
-void write_labels(const Job& job, const std::string& path, const StarDistObjects& objects, int64_t count, const data::Extent3& extent,
-                  const data::Spacing& spacing, const std::function<void(int64_t, const int32_t*)>& also) {
-  io::TiffWriteOptions options;
-  options.spacing = spacing;
-  options.deflate = job.outputs.deflate;
-  options.depth = job.outputs.depth;
-  options.lowest = 0, options.highest = double(std::max<int64_t>(count, 1));
-  const bool wide = job.outputs.wide_labels || count > 65535;
-  io::TiffWriter writer(path, extent, wide ? io::SampleType::u32 : io::SampleType::u16, options);
-  std::vector<uint16_t> narrow(size_t(extent[1] * extent[2]));
-  draw_objects(objects, job.rays, count, extent, job.search.memory / 8, [&](int64_t z, const int32_t* labels) {
-    if (also) also(z, labels);
-    if (wide) return writer.write(labels);
-    std::transform(labels, labels + narrow.size(), narrow.begin(), [](int32_t l) { return uint16_t(l); });
-    writer.write(narrow.data());
-  });
-  writer.close();
-}
-
-/// What rays tell of each object.
-std::string objects_csv(const Job& job, const StarDistObjects& objects, int64_t count, const std::vector<metrics::Region>& regions) {
-  std::map<uint32_t, int64_t> voxels;
-  for (const metrics::Region& r : regions) voxels[r.label] = r.area;
-  const bool classes = !objects.classes.empty();
-  std::string out = text("label,prob,axis-0,axis-1,axis-2,volume,voxels,min-0,min-1,min-2,max-0,max-1,max-2", classes ? ",class\n" : "\n");
-  const stardist::Polyhedra p = objects.list.polyhedra(job.rays);
-  std::vector<stardist::Vec3f> corners;
-  for (int64_t i = 0; i < count; ++i) {
-    stardist::scaled_corners(job.rays, p.distances(i), {1, 1, 1}, corners);
-    const stardist::Box box = stardist::bounding_box(job.rays, p.distances(i), p.centre(i));
-    std::vector<std::string> cells{std::to_string(i + 1), csv_number(double(objects.list.scores[size_t(i)]))};
-    for (size_t a = 0; a < 3; ++a) cells.push_back(csv_number(double(p.centre(i)[a])));
-    cells.push_back(csv_number(double(stardist::polyhedron_volume(job.rays, corners))));
-    cells.push_back(std::to_string(voxels[uint32_t(i + 1)]));
-    for (size_t a = 0; a < 3; ++a) cells.push_back(std::to_string(box.lo[a]));
-    for (size_t a = 0; a < 3; ++a) cells.push_back(std::to_string(box.hi[a]));
-    if (classes) cells.push_back(std::to_string(objects.classes[size_t(i)]));
-    out += csv_line(cells);
-  }
-  return out;
-}
-
 Done predict_one(Job& job, const Input& input, const std::string& stem, Session& session) {
-  io::TiffMovie movie(input.path, job.tiff);
-  const data::Extent3 extent = movie.extent();
-  for (const std::string& note : movie.info().notes) session.note(text(input.path, ": ", note));
+  VolumeFile volume(input.path, job.volume);
+  const data::Extent3 extent = volume.extent();
+  for (const std::string& note : volume.info().notes) session.note(text(input.path, ": ", note));
   StarDistSearch search = job.search;
   search.prob_thresh = job.thresholds.empty() ? job.prob : std::min(job.prob, job.thresholds.front());
-  const StarDistPlan plan = plan_stardist(*job.model.net, extent, search);
-  session.note(fmt::format("{}: {} planes of {}x{}; {}", input.path, extent[0], extent[1], extent[2], plan.summary));
+  StarDistInput planes(volume, job.input);
+  const StarDistPlan plan = plan_stardist(*job.model.net, planes.extent(), search);
+  session.note(fmt::format("{}: {} planes of {}x{}{}; {}", input.path, extent[0], extent[1], extent[2],
+                           volume.axes() == "ZYX" ? "" : fmt::format(" ({})", volume.axes()), plan.summary));
   for (size_t a = 0; a < 3; ++a)
-    if ((extent[a] + job.model.config.network.grid[a] - 1) / job.model.config.network.grid[a] <= 2 * search.border)
-      session.warn(text(input.path, ": axis ", a, " is so short that the margin of ", search.border, " grid points leaves no place for objects; lower it with --border."));
+    if (const int64_t grid = job.model.config.network.grid[a]; (planes.extent()[a] + grid - 1) / grid <= 2 * search.border)
+      session.warn(text(input.path, ": the network's axis ", job.input.network_axes[a], " is so short that the margin of ", search.border,
+                        " grid points leaves no place for objects; lower it with --border."));
   if (session.dry_run()) return {};
   make_folders(std::filesystem::path(stem).parent_path().string());
   std::remove((stem + "_events.csv").c_str());  // a volume without its event table counts as unfinished
 
-  const Planes planes(movie, job.normalize, session);
+  planes.prepare(session);
   auto progress = session.stage("predict", plan.count(), "tiles");
   const auto find = [&] {
     try {
-      return find_stardist_candidates(*job.model.net, plan, search, planes, [&](int64_t done) {
+      return find_stardist_candidates(*job.model.net, plan, search, [&](int64_t z, float* out) { planes.plane(z, out); }, [&](int64_t done) {
         session.check_stop();
         progress->update(done);
       });
@@ -191,13 +100,15 @@ Done predict_one(Job& job, const Input& input, const std::string& stem, Session&
   progress->finish();
   Done done{0, found.candidates.size(), {}};
   auto suppressing = session.stage("suppress", std::max<int64_t>(1, found.candidates.size()), "candidates");
-  const StarDistObjects survivors = suppress_candidates(found, job.rays, job.nms, [&](int64_t decided, int64_t) {
+  StarDistObjects survivors = suppress_candidates(found, job.rays, job.nms, [&](int64_t decided, int64_t) {
     session.check_stop();
     suppressing->update(decided);
     return true;
   });
   suppressing->finish();
-  const StarDistObjects objects = visible_objects(survivors, job.rays, extent, job.search.memory / 8);
+  place_objects(survivors, planes.placement());
+  const stardist::Rays rays = placed_rays(job.rays, planes.placement());
+  const StarDistObjects objects = visible_objects(survivors, rays, extent, job.search.memory / 8);
 
   std::vector<std::string> files;
   if (!job.thresholds.empty()) {
@@ -210,7 +121,7 @@ Done predict_one(Job& job, const Input& input, const std::string& stem, Session&
       const int64_t count = objects.above(t);
       const std::string path = stem + "_thresholds/labels-" + names[i] + ".tif";
       make_folders(stem + "_thresholds");
-      write_labels(job, path, objects, count, extent, movie.spacing(), {});
+      write_label_volume(path, objects, rays, count, extent, volume.spacing(), job.labels);
       counts += csv_line({csv_number(t), std::to_string(count)});
       files.push_back(path);
       drawing->update(int64_t(i + 1));
@@ -221,22 +132,28 @@ Done predict_one(Job& job, const Input& input, const std::string& stem, Session&
   done.objects = objects.above(job.prob);
   EventFinder finder(extent[1], extent[2], float(job.prob));
   std::vector<float> intensity(size_t(extent[1] * extent[2]));
-  std::vector<uint32_t> plane(intensity.size());
   auto writing = session.stage("write", (job.outputs.overlay ? 3 : 2) * extent[0], "planes");
   int64_t passed = 0;
-  write_labels(job, stem + "_prediction.tif", objects, done.objects, extent, movie.spacing(), [&](int64_t z, const int32_t* labels) {
-    planes(z, intensity.data());
-    std::copy_n(labels, plane.size(), plane.data());
-    finder.add_labels(plane.data(), intensity.data());
+  write_label_volume(stem + "_prediction.tif", objects, rays, done.objects, extent, volume.spacing(), job.labels, [&](int64_t z, const uint32_t* labels) {
+    planes.file_plane(z, intensity.data());
+    finder.add_labels(labels, intensity.data());
     session.check_stop();
     writing->update(++passed);
   });
   finder.finish_labels(objects.list.scores);
-  write_file(stem + "_objects.csv", objects_csv(job, objects, done.objects, finder.events()));
+  write_file(stem + "_objects.csv", objects_csv(objects, rays, done.objects, finder.events(), job.model.config.network.n_classes));
   for (const char* name : {"_prediction.tif", "_objects.csv"}) files.push_back(stem + name);
-  MovieOutputs outputs(stem, extent, movie.spacing(), job.outputs);
+  if (job.model.config.network.n_classes > 0) {
+    write_class_volume(stem + "_classes.tif", objects, rays, done.objects, extent, volume.spacing(), job.labels);
+    files.push_back(stem + "_classes.tif");
+  }
+  if (job.mesh) {
+    write_mesh(stem + "_objects.obj", objects, rays, done.objects, volume.spacing());
+    files.push_back(stem + "_objects.obj");
+  }
+  MovieOutputs outputs(stem, extent, volume.spacing(), job.outputs);
   MovieSummary& summary = done.summary = outputs.finish(finder, planes.range(), [&](int64_t z, float* out) {
-    movie.read(z, z + 1, out);
+    volume.read(z, 0, out);
     session.check_stop();
     writing->update(++passed);
   });
@@ -252,38 +169,52 @@ Done predict_one(Job& job, const Input& input, const std::string& stem, Session&
 }
 
 Job make_job(const Arguments& a, StarDistModel& model, Session& session) {
-  Job job{model, stardist::make_rays(model.config.rays), {}, 0.5, 0.4, {}, "", {}, {}};
+  Job job{model, stardist::make_rays(model.config.rays), {}, 0.5, 0.4, {}, {}, {}, {}, {}};
   job.prob = a.given("--prob-threshold") ? a.real("--prob-threshold", 0, 1) : model.thresholds.prob;
   job.nms = a.given("--nms-threshold") ? a.real("--nms-threshold", 0, 1) : model.thresholds.nms;
-  if (a.given("--thresholds")) job.thresholds = parse_range(a.get("--thresholds"));
-  job.normalize = a.given("--normalize") ? a.choice("--normalize") : model.normalization;
+  if (a.given("--thresholds")) job.thresholds = parse_range("--thresholds", a.get("--thresholds"), 1e-6, 1 - 1e-6, 10000);
+  job.input.normalize = a.given("--normalize") ? a.choice("--normalize") : model.normalization;
   job.search.border = a.given("--border") ? a.integer("--border", 0, 1 << 20) : 2;
-  const std::string rule = a.given("--candidates") ? a.choice("--candidates") : job.normalize == "study" ? "dense" : "sparse";
+  const std::string rule = a.given("--candidates") ? a.choice("--candidates") : job.input.normalize == "study" ? "dense" : "sparse";
   job.search.rule = rule == "dense" ? BorderRule::dense : BorderRule::sparse;
   job.search.memory = session.memory_limit();
   if (a.given("--n-tiles")) {
-    const std::string value = a.get("--n-tiles");
-    std::string rest = value + ",";
-    size_t axis = 0;
-    for (size_t comma; (comma = rest.find(',')) != std::string::npos; rest = rest.substr(comma + 1)) {
-      const auto n = parse_integer(rest.substr(0, comma));
-      check<UsageError>(n && *n >= 1 && axis < 3, "--n-tiles is '", value, "' (expected three numbers from 1 on, such as 1,4,4).");
-      job.search.n_tiles[axis++] = *n;
+    const std::vector<double> n = numbers_of(a, "--n-tiles", 3, "three numbers from 1 on, such as 1,4,4");
+    for (size_t axis = 0; axis < 3; ++axis) {
+      check<UsageError>(n[axis] >= 1 && n[axis] < 1e6 && n[axis] == double(int64_t(n[axis])), "--n-tiles is '", a.get("--n-tiles"), "' (expected three numbers from 1 on, such as 1,4,4).");
+      job.search.n_tiles[axis] = int64_t(n[axis]);
     }
-    check<UsageError>(axis == 3, "--n-tiles is '", value, "' (expected three numbers from 1 on, such as 1,4,4).");
   }
-  job.tiff.axes = a.maybe("--axes").value_or(job.normalize == "study" ? "" : "TYX");
-  job.tiff.channel = a.given("--channel") ? int(a.integer("--channel", 1, 1 << 20)) : 0;
-  job.tiff.allow_truncated = a.flag("--allow-truncated");
-  job.tiff.sequence = a.flag("--sequence");
+  if (a.given("--scale")) {
+    const std::vector<double> s = numbers_of(a, "--scale", 0, "one number above 0, or three for z, y, x, such as 2,1,1");
+    for (size_t axis = 0; axis < 3; ++axis) {
+      job.input.scale[axis] = s[s.size() == 1 ? 0 : axis];
+      check<UsageError>(job.input.scale[axis] > 0 && job.input.scale[axis] <= 1000, "--scale is '", a.get("--scale"), "' (expected one number above 0, or three for z, y, x, such as 2,1,1).");
+    }
+  }
+  job.input.network_axes = model.config.axes.substr(0, 3);
+  job.input.memory = job.search.memory;
+  const int64_t channels = model.config.network.n_channel_in;
+  check<UsageError>(channels == 1 || !a.given("--channel"), "--channel ", a.get("--channel"), ": the model takes all of ", channels, " channels; leave it out.");
+  job.volume.axes = a.maybe("--axes").value_or(model.data_axes);
+  job.volume.channels = channels;
+  job.volume.channel = a.given("--channel") ? int(a.integer("--channel", 1, 1 << 20)) : 0;
+  job.volume.trust_file = job.input.normalize == "study";
+  job.volume.allow_truncated = a.flag("--allow-truncated");
+  job.volume.sequence = a.flag("--sequence");
+  job.labels.deflate = a.flag("--compress");
+  job.labels.wide = a.choice("--labels-type") == "uint32";
+  job.labels.depth = job.input.normalize != "study";
+  job.labels.memory = job.search.memory / 8;
+  if (a.given("--overlap-label")) job.labels.overlap_label = int32_t(a.integer("--overlap-label", -2147483647, 2147483647));
+  job.mesh = a.flag("--obj");
   job.outputs.deflate = a.flag("--compress");
-  job.outputs.depth = job.normalize != "study";
+  job.outputs.depth = job.labels.depth;
   job.outputs.probability = job.outputs.labels = false;  // _prediction.tif holds the labels, as published
   job.outputs.overlay = !a.flag("--no-overlay");
   job.outputs.preview = !a.flag("--no-preview");
   job.outputs.rois = !a.flag("--no-rois");
   job.outputs.traces = !job.outputs.depth && !a.flag("--no-traces");  // over time
-  job.outputs.wide_labels = a.choice("--labels-type") == "uint32";
   return job;
 }
 
@@ -296,6 +227,9 @@ std::vector<Option> stardist_predict_options() {
           {"--normalize", "study|percentile|none", "", "StarDist: the study's preprocessing of movies, percentiles 1 and 99.8, or none (default: the model's)", "StarDist"},
           {"--border", "N", "", "StarDist: grid points at the ends of the volume without object centres (default 2)", "StarDist"},
           {"--candidates", "sparse|dense", "", "StarDist: whether that margin counts from the padded volume or from the volume (default sparse; dense with study)", "StarDist"},
+          {"--scale", "Z,Y,X", "", "StarDist: the network sees the volume resized by this, for objects of another size than it was trained on; outputs stay in the volume's voxels", "StarDist"},
+          {"--overlap-label", "N", "", "StarDist: label of voxels that several objects cover (default: the most probable keeps them)", "StarDist"},
+          {"--obj", "", "", "StarDist: also the objects' surfaces as a mesh, NAME_objects.obj", "StarDist"},
           {"--n-tiles", "Z,Y,X", "", "StarDist: tiles along each axis (default: what computes least within --memory)", "StarDist"}};
 }
 
@@ -310,7 +244,7 @@ int predict_stardist(const Arguments& a, Session& session) {
   Job job = make_job(a, model, session);
   for (const std::string& note : model.notes) session.note(note);
   session.note(fmt::format("StarDist model {}: prob {:.4f}, nms {:.4f}, normalisation {}, {} threads on the cpu", model.path, job.prob, job.nms,
-                           job.normalize, threads()));
+                           job.input.normalize, threads()));
   int64_t objects = 0;
   const auto predict = [&](const Input& movie, const std::string& stem, SummaryTable& table) {
     const Done done = predict_one(job, movie, stem, session);

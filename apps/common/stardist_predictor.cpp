@@ -29,7 +29,7 @@ double bytes_per_voxel(const models::StarDist3dOptions& o) {
   const double base = double(o.is_unet() ? o.unet_n_filter_base : o.resnet_n_filter_base);
   const double features = double(o.is_unet() ? o.net_conv_after_unet : o.net_conv_after_resnet), maps = double(o.n_rays + o.n_classes + 2);
   const double points = 1.0 / double(o.grid[0] * o.grid[1] * o.grid[2]);
-  return 4 * 1.25 * (2 + std::max(2 * base, points * (3 * base + features + std::max(features, maps))));
+  return 4 * 1.25 * (1 + double(o.n_channel_in) + std::max(2 * base, points * (3 * base + features + std::max(features, maps))));
 }
 
 int64_t length(const std::vector<AxisTile>& tiles) { return tiles[0].read.size(); }
@@ -66,7 +66,8 @@ int64_t most_planes(const std::vector<AxisTile>& rows, int64_t n) {
 /// Input planes that coming tiles may still read: whole, or only the lines of one strip of tiles.
 class Planes {
  public:
-  Planes(const StarDistPlan& plan, const ReadPlane& read) : plan_(plan), read_(read), needed_(first_needed(plan.tiles[0], plan.extent[0])) {}
+  Planes(const StarDistPlan& plan, const ReadPlane& read, int64_t channels)
+      : plan_(plan), read_(read), channels_(channels), needed_(first_needed(plan.tiles[0], plan.extent[0])) {}
   void begin_row(size_t row) {
     if (!plan_.strips) planes_.erase(planes_.begin(), planes_.lower_bound(needed_[row]));
   }
@@ -74,9 +75,9 @@ class Planes {
     strip_ = y.read;
     if (plan_.strips) planes_.clear();
   }
-  /// Line y of plane z, both within the padded volume.
+  /// Line y of plane z, both within the padded volume; [W,channels].
   const float* line(int64_t z, int64_t y) {
-    const int64_t height = plan_.extent[1], width = plan_.extent[2];
+    const int64_t height = plan_.extent[1], width = plan_.extent[2] * channels_;
     std::vector<float>& plane = planes_[reflect_index(z, plan_.extent[0])];
     std::vector<float>& whole = plan_.strips ? whole_ : plane;
     if (plane.empty()) {
@@ -94,6 +95,7 @@ class Planes {
  private:
   const StarDistPlan& plan_;
   const ReadPlane& read_;
+  int64_t channels_;
   std::vector<int64_t> needed_;
   decltype(AxisTile::read) strip_{};
   std::map<int64_t, std::vector<float>> planes_;
@@ -143,8 +145,7 @@ class Collector {
       c.scores.push_back(score);
       c.points.insert(c.points.end(), {float(z * grid_[0]), float(y * grid_[1]), float(x * grid_[2])});
       stardist::append_distances(c.dist, {dist + i * rays_, size_t(rays_)}, stardist::CandidateRule{}.least_dist, z * grid_[0], y * grid_[1], x * grid_[2]);
-      if (classes != nullptr)
-        found.classes.push_back(int32_t(std::max_element(classes + i * n_classes, classes + (i + 1) * n_classes) - classes - i * n_classes));
+      if (classes != nullptr) found.class_prob.insert(found.class_prob.end(), classes + i * n_classes, classes + (i + 1) * n_classes);
       place_.push_back((z * points_[1] + y) * points_[2] + x);
     });
     const uint64_t bytes = uint64_t(found.candidates.size()) * uint64_t(rays_ + 8) * 8;  // twice while they are put in order
@@ -167,7 +168,7 @@ class Collector {
     sorted(found.candidates.scores, 1);
     sorted(found.candidates.points, 3);
     sorted(found.candidates.dist, rays_);
-    if (!found.classes.empty()) sorted(found.classes, 1);
+    sorted(found.class_prob, int64_t(found.class_prob.size() / place_.size()));
     return std::move(found);
   }
 
@@ -191,7 +192,6 @@ class Collector {
 
 StarDistPlan plan_stardist(const models::StarDist3d& net, const data::Extent3& extent, const StarDistSearch& search) {
   const models::StarDist3dOptions& o = net.options();
-  check<UsageError>(o.n_channel_in == 1, "the model takes ", o.n_channel_in, " input channels; volumes of one channel can be predicted.");
   for (const int64_t e : extent) check<ShapeError>(e > 0, "the volume is empty.");
   const auto multiple = net.multiple();
   const auto bound = models::receptive_bound(o);
@@ -205,7 +205,7 @@ StarDistPlan plan_stardist(const models::StarDist3d& net, const data::Extent3& e
     if (search.n_tiles[a] > 0) choices[a] = {stardist::axis_tiles(plan.padded[a], search.n_tiles[a], m, overlap)};
     else choices[a] = ways(blocks, m, overlap);
   }
-  const double plane = 4 * double(extent[1]) * double(extent[2]);
+  const double channels = double(o.n_channel_in), plane = 4 * channels * double(extent[1]) * double(extent[2]);
   constexpr double reading = 0.02;  // of the time that a voxel takes in the network
   double best = 1e300, work = 0, smallest = 1e300, used = 0;
   for (const auto& z : choices[0]) {
@@ -215,8 +215,8 @@ StarDistPlan plan_stardist(const models::StarDist3d& net, const data::Extent3& e
         const double voxels = double(length(z)) * double(length(y)) * double(length(x));
         const double computed = voxels * double(z.size() * y.size() * x.size());
         for (const bool strips : {false, true}) {
-          const double bytes = voxels * each + (strips ? 4 * double(length(z)) * double(length(y)) * double(extent[2]) + plane : held * plane);
-          const double read = plane / 4 * (strips ? double(length(z)) * double(z.size() * y.size()) : double(extent[0]));
+          const double bytes = voxels * each + (strips ? 4 * channels * double(length(z)) * double(length(y)) * double(extent[2]) + plane : held * plane);
+          const double read = plane / (4 * channels) * (strips ? double(length(z)) * double(z.size() * y.size()) : double(extent[0]));
           smallest = std::min(smallest, bytes);
           if (bytes > most || !(computed + reading * read < best)) continue;
           best = computed + reading * read;
@@ -242,7 +242,8 @@ StarDistFound find_stardist_candidates(models::StarDist3d& net, const StarDistPl
   NoGrad no_grad;
   net.eval();
   const data::Extent3& n = plan.extent;
-  Planes planes(plan, read);
+  const int64_t channels = net.options().n_channel_in;
+  Planes planes(plan, read, channels);
   Collector collector(plan, search, net.options());
   int64_t done = 0;
   for (size_t row = 0; row < plan.tiles[0].size(); ++row) {
@@ -251,12 +252,13 @@ StarDistFound find_stardist_candidates(models::StarDist3d& net, const StarDistPl
       planes.begin_strip(ty);
       for (const AxisTile& tx : plan.tiles[2]) {
         const AxisTile& tz = plan.tiles[0][row];
-        Tensor input(Shape{1, tz.read.size(), ty.read.size(), tx.read.size(), 1});
+        Tensor input(Shape{1, tz.read.size(), ty.read.size(), tx.read.size(), channels});
         float* to = input.mutable_span<float>().data();
         for (int64_t z = tz.read.begin; z < tz.read.end; ++z)
           for (int64_t y = ty.read.begin; y < ty.read.end; ++y) {
             const float* line = planes.line(z, y);
-            for (int64_t x = tx.read.begin; x < tx.read.end; ++x) *to++ = line[x < n[2] ? x : reflect_index(x, n[2])];
+            for (int64_t x = tx.read.begin; x < tx.read.end; ++x, to += channels)
+              std::copy_n(line + (x < n[2] ? x : reflect_index(x, n[2])) * channels, channels, to);
           }
         collector.add(net(input), {tz, ty, tx});
         if (progress) progress(++done);

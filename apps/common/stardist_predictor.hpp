@@ -39,18 +39,17 @@ struct StarDistPlan {
   int64_t count() const { return int64_t(tiles[0].size() * tiles[1].size() * tiles[2].size()); }
 };
 
-/// Errors: UsageError for a network with several input channels or another order of axes, and when not even the smallest tile
-/// with the planes it reads fits into half of the memory.
+/// Errors: UsageError when not even the smallest tile with the planes it reads fits into half of the memory.
 StarDistPlan plan_stardist(const models::StarDist3d& net, const data::Extent3& extent, const StarDistSearch& search);
 
 struct StarDistFound {
   stardist::Candidates candidates;  ///< in the order of the map, whatever the tiles
-  std::vector<int32_t> classes;     ///< most probable class at the centre, 0 is background; empty without classes
+  std::vector<float> class_prob;    ///< [N, classes + 1] at the centre, background first; empty without classes
   float most_probable = 0;          ///< largest probability anywhere in the volume
   double seconds = 0;
 };
 
-/// Frame z of the network's input, [H,W]. Asked for in rising order, apart from the mirrored end and from strips.
+/// Frame z of the network's input, [H,W,channels]. Asked for in rising order, apart from the mirrored end and from strips.
 using ReadPlane = std::function<void(int64_t z, float* out)>;
 
 /// Runs the plan. progress(tiles done) may throw to end it. Errors: Error when the candidates outgrow the memory, or the maps hold NaN.

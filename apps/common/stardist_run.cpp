@@ -12,7 +12,7 @@ namespace {
 
 const std::string prefix = "stardist_config.";
 /// Keys of ours that are no fields of Config3D.
-const std::vector<std::string> own_keys = {"augmentation", "labels", "model_name", "normalization", "test_data"};
+const std::vector<std::string> own_keys = {"augmentation", "data_axes", "labels", "model_name", "normalization", "test_data"};
 
 ConfigKey row(const std::string& name, KeyType type, std::string fallback, std::string meaning) {
   ConfigKey key;
@@ -58,10 +58,17 @@ std::string json_of(const Config& c, const ConfigKey& key) {
   for (const std::string& item : c.texts(key.path)) {
     const std::optional<double> number = parse_real(item);
     check<UsageError>(number.has_value(), c.given(key.path) ? c.origin(key.path) + ": " : "", key.path, " has the entry '", item,
-                      "' (expected numbers, one for each of z, y, x).");
+                      "' (expected ", key.words[0], ").");
     body += (body.empty() ? "" : ", ") + number_text(*number);
   }
   return "[" + body + "]";
+}
+
+/// Weights of probability and distances, and with classes of these, 1 if left out.
+std::string loss_weights(const Config& c, bool classes) {
+  std::string json = json_of(c, *find_key(prefix + "train_loss_weights"));
+  if (classes && c.texts(prefix + "train_loss_weights").size() == 2) json.insert(json.size() - 1, ", 1");
+  return json;
 }
 
 /// The keys as the text of a config.json, so that both are checked by the same rules.
@@ -73,10 +80,12 @@ std::string config_json(const Config& c, const StarDistRun& run) {
     if (std::find(own_keys.begin(), own_keys.end(), name) != own_keys.end()) continue;
     if (name == "anisotropy" && (run.measure_anisotropy || is_word(c, name, "none"))) continue;
     if (name == "grid" && run.choose_grid) continue;
-    if (name == "train_n_val_patches" && c.integer(key.path) == 0) continue;
+    if (name == "train_class_weights" && is_word(c, name, "auto")) continue;
+    if ((name == "train_n_val_patches" || name == "n_classes") && c.integer(key.path) == 0) continue;
     const size_t dot = name.find('.');
     std::string& to = dot == std::string::npos ? body : reduce;
-    to += text(to.empty() ? "" : ", ", json_quote(dot == std::string::npos ? name : name.substr(dot + 1)), ": ", json_of(c, key));
+    to += text(to.empty() ? "" : ", ", json_quote(dot == std::string::npos ? name : name.substr(dot + 1)), ": ",
+                                    name == "train_loss_weights" ? loss_weights(c, c.integer(prefix + "n_classes") > 0) : json_of(c, key));
   }
   return "{" + body + ", \"train_reduce_lr\": {" + reduce + "}}";
 }
@@ -89,10 +98,13 @@ void add_stardist_keys(std::vector<ConfigKey>& keys) {
       word("augmentation", {"flips", "none", "notebook"},
            "of patches: flips along y or x as published; or any flips and exchange of y and x with changes of intensity, as in the package's example"),
       word("backbone", {"unet", "resnet"}, "the body of the network"),
+      row("data_axes", KeyType::text, "", "axes of image files, slowest first, such as ZCYX, XYZ or ZYXC (default: as the files say, or pages, rows, columns)"),
       list("grid", "[1, 2, 2]", "three numbers, or auto", "output sub-sampling along z, y, x, powers of two; or auto: 1 along axes shorter than 1/1.5, else 2"),
-      word("labels", {"auto", "instances", "binary"},
-           "of the data: one number per object; masks, whose connected voxels are objects; or auto: masks if all volumes together hold one number"),
+      word("labels", {"auto", "instances", "binary", "classes"},
+           "of the data: one number per object; masks, whose connected voxels are objects; numbers of classes, whose connected voxels are objects; or auto: masks if all volumes together hold one number"),
       row("model_name", KeyType::text, "", "name of the model (default made from samples and seed)"),
+      integer("n_channel_in", "1", 1, 4096, "channels of the images"),
+      integer("n_classes", "0", 0, 4096, "classes of objects (docs/stardist_program.md says where they stand); 0: none are learnt"),
       integer("n_rays", "96", 4, 4096, "rays of the golden spiral"),
       integer("net_conv_after_resnet", "128", 0, 4096, "channels of the convolution before the heads (resnet); 0: none"),
       integer("net_conv_after_unet", "128", 0, 4096, "channels of the convolution before the heads (unet); 0: none"),
@@ -107,11 +119,12 @@ void add_stardist_keys(std::vector<ConfigKey>& keys) {
       row("test_data", KeyType::text, "", "kept for the record"),
       integer("train_batch_size", "64", 1, 65536, "patches per step (the package's default is 1)"),
       real("train_background_reg", "1.0e-4", 0, 1e6, "weight of distances predicted in background"),
+      list("train_class_weights", "[auto]", "numbers, background first, or auto", "weights of the classes; auto: 1 for each"),
       word("train_dist_loss", {"mae", "mse", "iou"}, "error of the distances"),
       integer("train_epochs", "400", 1, 1e9, "epochs; each ends with a validation"),
       real("train_foreground_only", "0.9", 0, 1, "share of patches that hold an object for sure"),
       real("train_learning_rate", "3.0e-4", 0, 1000, "learning rate of Adam"),
-      list("train_loss_weights", "[1, 0.2]", "two numbers", "weights of probability and distances"),
+      list("train_loss_weights", "[1, 0.2]", "two or three numbers", "weights of probability, distances and, 1 if left out, classes"),
       integer("train_n_val_patches", "0", 0, 1e9, "validation patches; 0: one per volume or crop"),
       list("train_patch_size", "[32, 32, 32]", "three numbers", "patches along z, y, x (the package's default is 128)"),
       real("train_reduce_lr.factor", "0.5", 0, 1, "what the learning rate is multiplied by on a plateau"),
@@ -135,6 +148,7 @@ StarDistRun stardist_run(const Config& c) {
   run.name = c.text(prefix + "model_name");
   run.normalization = c.text(prefix + "normalization");
   run.labels = c.text(prefix + "labels");
+  run.data_axes = c.text(prefix + "data_axes");
   const std::string augmentation = c.text(prefix + "augmentation");
   run.augmentation = augmentation == "none"       ? stardist::Augmentation::none
                      : augmentation == "notebook" ? stardist::Augmentation::notebook
@@ -151,6 +165,7 @@ StarDistRun stardist_run(const Config& c) {
   } catch (const FileError& e) {
     throw UsageError(e.what());
   }
+  check<UsageError>(run.labels != "classes" || run.config.network.n_classes > 0, prefix, "labels is classes, which goes with ", prefix, "n_classes above 0.");
   return run;
 }
 

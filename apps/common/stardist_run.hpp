@@ -18,7 +18,8 @@ struct StarDistRun {
   std::string name;            ///< of the model; empty: made from samples and seed
   stardist::Augmentation augmentation = stardist::Augmentation::flips;
   std::string normalization = "auto";  ///< of raw volumes: auto, study, percentile or none
-  std::string labels = "auto";         ///< instances: one number per object; binary: masks; auto: by what the data hold
+  std::string labels = "auto";         ///< instances: one number per object; binary: masks; classes: numbers of classes; auto: by what the data hold
+  std::string data_axes;               ///< of image files, slowest first; empty: as they say
   bool measure_anisotropy = false;     ///< from the boxes of the training objects
   bool choose_grid = false;            ///< 1 where objects are more than 1.5 times shorter, else 2
   std::string loss = "bce";            ///< of the object probability: bce or a positive-unlabeled risk

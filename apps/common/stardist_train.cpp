@@ -30,6 +30,19 @@ void apply_options(const Arguments& a, Config& config) {
     config.set("stardist_config.train_patch_size", text("[", *p, ", ", *p, ", ", *p, "]"), "--patch-size");
 }
 
+/// A risk takes patches for a fair sample of the volumes, which patches chosen for an object are not: unless told otherwise none is chosen.
+void settle_patches(Config& config, Session& session) {
+  const std::string loss = config.text("training_config.loss"), key = "stardist_config.train_foreground_only";
+  if (!config.given("training_config.loss") || loss == "mse" || loss == "bce") return;
+  if (!config.given(key)) {
+    config.set(key, "0", "loss " + loss);
+    session.note(text("loss ", loss, ": patches are drawn anywhere, so ", key, " is 0"));
+  } else if (config.real(key) > 0) {
+    session.warn(text(key, " is ", config.text(key), " with loss ", loss, ", which takes patches for a fair sample of the volumes: those chosen for an object ",
+                      "hold more of it than the prior says. Set it to 0, or leave it out."));
+  }
+}
+
 /// Median extents of the boxes of the objects, in voxels; of the first 200 volumes.
 std::array<double, 3> object_extents(const stardist::ExampleSource& source) {
   data::MedianExtents extents;
@@ -104,6 +117,7 @@ int train_stardist(const Arguments& a, Session& session, const Config& first, co
     apply_options(a, full);
   }
   full.set("type", "stardist3d", "the model folder");
+  settle_patches(full, session);
   run = stardist_run(full);
   check<UsageError>(!run.common.dataset.empty(), "no data set. Name an HDF5 file or a folder with images and masks, or set 'dataset' in the configuration.");
   if (!resuming && (folder.has_weights() || folder.has_checkpoint()))

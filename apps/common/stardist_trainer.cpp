@@ -51,6 +51,8 @@ stardist::Generator make_generator(std::shared_ptr<const stardist::ExampleSource
   o.augmentation = run.augmentation;
   o.batch = c.train_batch_size;
   o.seed = run.common.seed;
+  o.channels = c.network.n_channel_in;
+  o.n_classes = c.network.n_classes;
   return {std::move(source), stardist::make_rays(c.rays), o};
 }
 
@@ -62,6 +64,7 @@ models::StarDistLossOptions loss_options(const StarDistConfig& c) {
   o.dist_loss = c.train_dist_loss == "mse"   ? RayError::mse
                 : c.train_dist_loss == "iou" ? RayError::iou
                                              : RayError::mae;
+  if (c.network.n_classes > 0) o.prob_class_weight = c.train_loss_weights[2], o.class_weights = c.train_class_weights;
   return o;
 }
 
@@ -134,12 +137,13 @@ std::string StarDistTrainer::identity() const {
   c.train_learning_rate = 1;
   c.train_reduce_lr.reset();
   return hash_text(text(stardist_config_json(c), run_.common.seed, ' ', int(run_.augmentation), ' ', run_.loss, ' ', valid_patches_, ' ',
-                        train_.source().size(), ' ', run_.common.training.crop_size, run_.labels == "auto" ? "" : " " + run_.labels));
+                        train_.source().size(), ' ', run_.common.training.crop_size, run_.labels == "auto" ? "" : " " + run_.labels,
+                        run_.data_axes.empty() ? "" : " " + run_.data_axes));
 }
 
 models::StarDistLoss StarDistTrainer::losses(const models::StarDistMaps& maps, const stardist::PatchBatch& batch, bool training,
                                              LossOutcome* outcome) {
-  const models::StarDistTargets targets(batch.prob, batch.dist);
+  const models::StarDistTargets targets(batch.prob, batch.dist, batch.prob_class);
   const models::StarDistLossOptions o = loss_options(run_.config);
   if (!risk_) return models::stardist_losses(maps, targets, o);
   models::StarDistLoss loss;
@@ -147,6 +151,10 @@ models::StarDistLoss StarDistTrainer::losses(const models::StarDistMaps& maps, c
   loss.prob = of_risk.loss;
   loss.dist = models::stardist_dist_loss(maps.dist, batch.dist, targets.weight(), o.background_reg, o.dist_loss);
   loss.total = loss.prob * o.prob_weight + loss.dist * o.dist_weight;
+  if (maps.prob_class.defined()) {
+    loss.prob_class = models::stardist_class_loss(maps.prob_class, batch.prob_class, o.class_weights);
+    loss.total = loss.total + loss.prob_class * o.prob_class_weight;
+  }
   if (outcome != nullptr) *outcome = std::move(of_risk);
   return loss;
 }
@@ -215,8 +223,10 @@ double StarDistTrainer::train_step(const stardist::PatchBatch& batch) {
   const double value = loss.total.item();
   check(std::isfinite(value), "the loss is ", value, " at step ", step_,
         ". The last good checkpoint is kept; try a smaller learning rate, and check the data with: voxgrad inspect");
-  append_row(folder_.path() + "/train.csv", "step,loss,prob_loss,dist_loss",
-             text(step_, ",", number_text(value), ",", number_text(loss.prob.item()), ",", number_text(loss.dist.item())));
+  const bool classes = loss.prob_class.defined();
+  append_row(folder_.path() + "/train.csv", text("step,loss,prob_loss,dist_loss", classes ? ",prob_class_loss" : ""),
+             text(step_, ",", number_text(value), ",", number_text(loss.prob.item()), ",", number_text(loss.dist.item()),
+                  classes ? "," + number_text(loss.prob_class.item()) : ""));
   if (!outcome.terms.empty()) {
     std::string header = "step", row = std::to_string(step_);
     for (const LossTerm& t : outcome.terms) header += "," + t.name, row += "," + number_text(t.value);
@@ -235,21 +245,25 @@ double StarDistTrainer::validate() {
   const int64_t batch = run_.config.train_batch_size, batches = (valid_patches_ + batch - 1) / batch;
   const auto count = [&](int64_t i) { return std::min(batch, valid_patches_ - i * batch); };
   Ahead ahead([&](int64_t i) { return valid_.fixed(i * batch, count(i)); }, 0, batches);
-  std::array<double, 7> sums{};
+  const bool classes = run_.config.network.n_classes > 0;
+  std::vector<std::string> names{"loss", "prob_loss", "dist_loss", "prob_kld", "dist_relevant_mae", "dist_relevant_mse", "dist_dist_iou_metric"};
+  if (classes) names.insert(names.end(), {"prob_class_loss", "prob_class_accuracy"});
+  std::vector<double> sums(names.size());
   for (int64_t i = 0; i < batches; ++i) {
     const stardist::PatchBatch b = ahead.next();
     const models::StarDistMaps maps = net_(b.input);
     const models::StarDistLoss loss = losses(maps, b, false, nullptr);
     const models::StarDistMeasures m = models::stardist_measures(maps, {b.prob, b.dist});
-    const std::array<double, 7> values{loss.total.item(), loss.prob.item(), loss.dist.item(), m.prob_kld,
-                                       m.dist_relevant_mae, m.dist_relevant_mse, m.dist_iou};
+    std::vector<double> values{loss.total.item(), loss.prob.item(), loss.dist.item(), m.prob_kld, m.dist_relevant_mae, m.dist_relevant_mse, m.dist_iou};
+    if (classes) values.insert(values.end(), {double(loss.prob_class.item()), models::stardist_class_accuracy(maps.prob_class, b.prob_class)});
     for (size_t k = 0; k < sums.size(); ++k) sums[k] += values[k] * double(count(i));
   }
-  std::string row = text(step_ - 1);
-  for (double& s : sums) row += "," + number_text(s /= double(valid_patches_));
-  append_row(folder_.path() + "/valid.csv",
-             "step,loss,prob_loss,dist_loss,prob_kld,dist_relevant_mae,dist_relevant_mse,dist_dist_iou_metric,learning_rate",
-             row + "," + number_text(rate_));
+  std::string header = "step", row = text(step_ - 1);
+  for (size_t k = 0; k < sums.size(); ++k) {
+    header += "," + names[k];
+    row += "," + number_text(sums[k] /= double(valid_patches_));
+  }
+  append_row(folder_.path() + "/valid.csv", header + ",learning_rate", row + "," + number_text(rate_));
   return sums[0];
 }
 

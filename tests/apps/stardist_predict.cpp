@@ -10,9 +10,11 @@
 #include "apps/scratch.hpp"
 #include "apps/stardist_tiny.hpp"
 #include "apps/throws.hpp"
+#include "apps/tiny.hpp"
 #include "apps/tiny_dataset.hpp"
 #include "catch.hpp"
 #include "common/files.hpp"
+#include "common/stardist_input.hpp"
 #include "common/stardist_optimize.hpp"
 #include "common/tables.hpp"
 #include "voxgrad/data/percentiles.hpp"
@@ -111,6 +113,45 @@ TEST_CASE("stardist goldens: candidates, survivors and labels of the package, sp
   const StarDistFound tiled = find(*model.net, large, search);
   CHECK(tiled.candidates.points == whole.candidates.points);
   for (size_t i = 0; i < tiled.candidates.scores.size(); ++i) CHECK(tiled.candidates.scores[i] == Approx(whole.candidates.scores[i]).margin(1e-5));
+}
+
+TEST_CASE("stardist goldens: a resized volume and labels of overlaps as the package has them") {
+  const std::string data = golden();
+  if (data.empty()) return;
+  StarDistModel model = open_stardist_model(data + "/models/unet_demo", false);
+  const stardist::Rays rays = stardist::make_rays(model.config.rays);
+  const io::H5File file(data + "/predict.h5");
+  const data::Volume<float> image = volume<float>(file, "/image_normalized");
+  Scratch dir;
+  io::write_tiff_movie(dir.file("v.tif"), image);
+  VolumeFile stored(dir.file("v.tif"));
+  StarDistInputOptions options;
+  options.normalize = "none";
+  options.scale = {1, 0.8, 1.25};
+  StarDistInput input(stored, options);
+  QuietSession session;
+  input.prepare(session);
+  CHECK(input.extent() == data::Extent3{19, 36, 49});
+  StarDistSearch search;
+  search.prob_thresh = model.thresholds.prob;
+  const auto found = find_stardist_candidates(*model.net, plan_stardist(*model.net, input.extent(), search), search, [&](int64_t z, float* out) { input.plane(z, out); });
+  StarDistObjects objects = suppress_candidates(found, rays, model.thresholds.nms);
+  place_objects(objects, input.placement());
+  const std::vector<double> points = file.read<double>("/scaled/points");
+  REQUIRE(points.size() == objects.list.points.size());
+  for (size_t i = 0; i < points.size(); ++i) CHECK(double(objects.list.points[i]) == Approx(points[i]).epsilon(1e-6));
+  const auto same_labels = [&](const StarDistObjects& o, const stardist::Rays& r, const char* name, std::optional<int32_t> overlap) {
+    INFO(name);
+    data::Volume<int32_t> labels(image.extent);
+    draw_objects(o, r, o.size(), image.extent, 0, [&](int64_t z, const int32_t* plane) { std::copy_n(plane, labels.frame_size(), labels.frame(z)); }, overlap);
+    const auto theirs = file.read<int32_t>(std::string(name) + "/labels");
+    int64_t other = 0;
+    for (size_t i = 0; i < theirs.size(); ++i) other += labels.voxels[i] != theirs[i];
+    CHECK(other <= 3);
+  };
+  same_labels(objects, placed_rays(rays, input.placement()), "/scaled", {});
+  const StarDistObjects plain = suppress_candidates(find(*model.net, image, search), rays, model.thresholds.nms);
+  same_labels(plain, rays, "/overlap_label_-1", -1);
 }
 
 TEST_CASE("stardist goldens: the threshold search tries the package's thresholds and ends where it does") {
@@ -212,6 +253,20 @@ TEST_CASE("stardist: candidates do not depend on the tiles, labels not on the sl
   const auto all = draw(objects, rays, {21, 40, 35}, 0);
   CHECK(data::object_ids(all) == std::vector<int32_t>{1, 2, 3, 4, 5, 6});
   CHECK(draw(objects, rays, {21, 40, 35}, 1).voxels == all.voxels);
+  // Voxels of several objects: the same with an overlap label in any slabs, and the others stay.
+  for (const int32_t shared : {-1, 0, 99}) {
+    data::Volume<int32_t> whole_labels({21, 40, 35}), slabs({21, 40, 35});
+    for (auto [to, memory] : {std::pair(&whole_labels, uint64_t(0)), {&slabs, uint64_t(4 * 40 * 35 * 3)}})
+      draw_objects(objects, rays, objects.size(), to->extent, memory, [&, into = to](int64_t z, const int32_t* plane) { std::copy_n(plane, into->frame_size(), into->frame(z)); }, shared);
+    CHECK(slabs.voxels == whole_labels.voxels);
+    int64_t changed = 0;
+    for (size_t i = 0; i < all.voxels.size(); ++i)
+      if (whole_labels.voxels[i] != all.voxels[i]) {
+        ++changed;
+        CHECK((all.voxels[i] > 0 && whole_labels.voxels[i] == shared));
+      }
+    CHECK(changed > 0);
+  }
   // An object inside a better one vanishes, and nothing else changes but the numbers behind it.
   StarDistObjects more = objects;
   more.list.scores.insert(more.list.scores.begin() + 2, 0.85f);
@@ -348,13 +403,69 @@ TEST_CASE("stardist commands: train on a folder, choose thresholds, predict, mat
     INFO(file);
     CHECK(std::filesystem::exists(dir.file("fine/v0_thresholds/labels-") + file + ".tif"));
   }
-  CHECK(message_of<UsageError>([&] { fine("0.5:0.5:2"); }).find("2 thresholds do not differ there") != std::string::npos);
+  CHECK(message_of<UsageError>([&] { fine("0.5:0.5:2"); }).find("2 numbers do not differ there") != std::string::npos);
   // The same from the file that the Python package reads.
   const std::string package = dir.file("package");
   make_folders(package);
   for (const char* file : {"/config.json", "/weights_best.h5", "/thresholds.json"}) std::filesystem::copy_file(model + file, package + file);
   REQUIRE(test::run_command(make_predict(), {dir.file("v/images/v0.tif"), "--model", package, "--out", dir.file("again")}).code == 0);
   CHECK((read_file(dir.file("again") + "/v0_prediction.tif") == read_file(out + "/v0_prediction.tif")));
+  // Two models, each in a folder of its name.
+  REQUIRE(test::run_command(make_predict(), {dir.file("v/images/v1.tif"), "--model", model, "--model", package + "/", "--out", dir.file("both")}).code == 0);
+  CHECK((read_file(dir.file("both/model/v1_prediction.tif")) == read_file(dir.file("both/package/v1_prediction.tif"))));
+  CHECK(message_of<UsageError>([&] { test::run_command(make_predict(), {dir.file("v/images/v1.tif"), "--model", model, "--model", model, "--out", dir.file("twice")}); }).find("would both write into") !=
+        std::string::npos);
+  // A volume that lies another way gives the same objects, lying as it does.
+  const auto predicted = [&](const std::string& file, std::vector<std::string> more) {
+    more.insert(more.begin(), {file, "--model", model, "--out", dir.file("more"), "--overwrite"});
+    REQUIRE(test::run_command(make_predict(), more).code == 0);
+    return read_label_volume(dir.file("more/") + std::filesystem::path(file).stem().string() + "_prediction.tif");
+  };
+  const data::Volume<int32_t> plain = read_label_volume(out + "/v0_prediction.tif");
+  data::Volume<float> turned = permuted(read_image_volume(dir.file("v/images/v0.tif"))[0], axis_order("ZYX", "YXZ"));
+  io::write_tiff_movie(dir.file("yxz.tif"), turned);
+  const data::Volume<int32_t> back = permuted(predicted(dir.file("yxz.tif"), {"--axes", "YXZ", "--obj"}), axis_order("YXZ", "ZYX"));
+  REQUIRE(back.extent == plain.extent);
+  int64_t other = 0;
+  for (size_t i = 0; i < plain.voxels.size(); ++i) other += back.voxels[i] != plain.voxels[i];
+  CHECK(other <= 3);
+  const CsvTable turned_objects = CsvTable::read(dir.file("more/yxz_objects.csv"));
+  CHECK(turned_objects.number(0, "axis-0") == objects.number(0, "axis-1"));
+  CHECK(turned_objects.number(0, "axis-2") == objects.number(0, "axis-0"));
+  CHECK(turned_objects.number(0, "volume") == Approx(objects.number(0, "volume")).epsilon(1e-5));
+  const std::string mesh = read_file(dir.file("more/yxz_objects.obj"));
+  CHECK(mesh.find("o object_1\n") == 0);
+  CHECK(mesh.find(text("o object_", objects.rows(), "\n")) != std::string::npos);
+  CHECK(mesh.find(text("o object_", objects.rows() + 1)) == std::string::npos);
+  // A volume of half the size, resized to twice, has objects of half the size in the same places.
+  data::Volume<float> half({6, 12, 12});
+  const data::Volume<float> image = read_image_volume(dir.file("v/images/v0.tif"))[0];
+  for (int64_t z = 0; z < 6; ++z)
+    for (int64_t y = 0; y < 12; ++y)
+      for (int64_t x = 0; x < 12; ++x) half.at(z, y, x) = image.at(2 * z, 2 * y, 2 * x);
+  io::write_tiff_movie(dir.file("half.tif"), half);
+  const data::Volume<int32_t> small = predicted(dir.file("half.tif"), {"--scale", "2"});
+  int64_t covered = 0, agree = 0;
+  for (int64_t z = 0; z < 6; ++z)
+    for (int64_t y = 0; y < 12; ++y)
+      for (int64_t x = 0; x < 12; ++x) {
+        covered += plain.at(2 * z, 2 * y, 2 * x) > 0 || small.at(z, y, x) > 0;
+        agree += plain.at(2 * z, 2 * y, 2 * x) > 0 && small.at(z, y, x) > 0;
+      }
+  INFO(agree << " of " << covered);
+  CHECK(agree > covered / 4);  // the model has learnt for seconds
+  const auto refused = [&](std::vector<std::string> more) {
+    more.insert(more.begin(), {dir.file("v/images/v0.tif"), "--model", model, "--out", dir.file("no"), "--overwrite"});
+    return message_of<Error>([&] { test::run_command(make_predict(), more); });
+  };
+  CHECK(refused({"--scale", "2,2"}) == "--scale is '2,2' (expected one number above 0, or three for z, y, x, such as 2,1,1).");
+  CHECK(refused({"--scale", "-1"}).find("--scale is '-1'") == 0);
+  CHECK(refused({"--scale", "0.001"}).find("--scale 0.001 makes 0 samples of 12 voxels along Z.") != std::string::npos);
+  CHECK(refused({"--axes", "ZYXW"}).find("--axes is 'ZYXW'") == 0);
+  CHECK(refused({"--axes", "XYZ", "--normalize", "study"}).find("does not go with axes XYZ for a network with ZYX.") != std::string::npos);
+  CHECK(refused({"--overlap-label", "1"}).find("--overlap-label 1 is the number of one of the ") != std::string::npos);
+  predicted(dir.file("v/images/v0.tif"), {"--overlap-label", "-1"});
+  CHECK(io::TiffMovie(dir.file("more/v0_prediction.tif"), zyx).sample_type() == io::SampleType::f32);
 }
 
 TEST_CASE("stardist commands: thresholds that mean nothing are not written, options of the U-Net are refused by name") {

@@ -9,6 +9,7 @@
 #include <set>
 
 #include "apps/columns.hpp"
+#include "apps/run_command.hpp"
 #include "apps/scratch.hpp"
 #include "apps/stardist_tiny.hpp"
 #include "apps/throws.hpp"
@@ -17,6 +18,7 @@
 #include "catch.hpp"
 #include "common/files.hpp"
 #include "common/tables.hpp"
+#include "common/volume_file.hpp"
 #include "voxgrad/autograd/backward.hpp"
 #include "voxgrad/data/percentiles.hpp"
 #include "voxgrad/data/relabel.hpp"
@@ -415,4 +417,41 @@ TEST_CASE("stardist data: crops of the published layout keep the numbers of thei
   write_tiny_volumes(dir.file("v"), 2);
   run.normalization = "study";
   CHECK(message_of<UsageError>([&] { open_stardist_data(dir.file("v"), run, 1 << 28); }).find("is a folder of volumes") != std::string::npos);
+}
+
+TEST_CASE("stardist data: a single volume gives a block for training and one for validation, or says why not") {
+  Scratch dir;
+  write_tiny_volumes(dir.file("one"), 1);
+  StarDistRun run = tiny_stardist_run(1, 1);
+  run.config.train_patch_size = {12, 8, 8};
+  const StarDistData d = open_stardist_data(dir.file("one"), run, 1 << 28);
+  REQUIRE((d.train->size() == 1 && d.valid->size() == 1));
+  CHECK(d.summary.find("one volume: y 0 to 15 for training, 16 to 23 for validation; objects at the cut count in both") != std::string::npos);
+  const auto a = d.train->example(0), b = d.valid->example(0);
+  CHECK(a->image.extent == data::Extent3{12, 16, 24});
+  CHECK(b->image.extent == data::Extent3{12, 8, 24});
+  StarDistRun whole = run;
+  std::filesystem::create_directories(dir.file("two/train"));
+  for (const char* part : {"train", "valid"}) std::filesystem::copy(dir.file("one"), dir.file("two/") + part, std::filesystem::copy_options::recursive);
+  const auto e = open_stardist_data(dir.file("two"), whole, 1 << 28).train->example(0);
+  CHECK(a->image.at(3, 15, 7) == e->image.at(3, 15, 7));
+  CHECK(b->image.at(3, 0, 7) == e->image.at(3, 16, 7));
+  CHECK(b->labels.at(5, 4, 5) == e->labels.at(5, 20, 5));
+  run.config.train_patch_size = {12, 16, 16};
+  CHECK(message_of<FileError>([&] { open_stardist_data(dir.file("one"), run, 1 << 28); }).find("no axis has room for two patches of 12x16x16") != std::string::npos);
+}
+
+TEST_CASE("stardist training: with a risk, patches are drawn anywhere unless told otherwise") {
+  Scratch dir;
+  write_tiny_volumes(dir.file("v"), 2);
+  const auto share = [&](const std::string& model, std::vector<std::string> more) {
+    more.insert(more.begin(), {dir.file("v"), "--type", "stardist3d", "--out", dir.file(model), "--epochs", "1", "--steps-per-epoch", "1", "--batch-size", "1", "--set",
+                               "stardist_config.n_rays=16", "--set", "stardist_config.unet_n_depth=1", "--set", "stardist_config.unet_n_filter_base=2", "--set",
+                               "stardist_config.net_conv_after_unet=2", "--set", "stardist_config.train_patch_size=[8, 16, 16]"});
+    REQUIRE(test::run_command(make_train(), more).code == 0);
+    return read_stardist_config(dir.file(model) + "/config.json").config.train_foreground_only;
+  };
+  CHECK(share("bce", {}) == 0.9);
+  CHECK(share("risk", {"--loss", "nnpu", "--prior", "0.2"}) == 0);
+  CHECK(share("told", {"--loss", "nnpu", "--prior", "0.2", "--set", "stardist_config.train_foreground_only=0.5"}) == 0.5);
 }

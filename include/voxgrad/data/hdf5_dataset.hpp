@@ -47,9 +47,10 @@ struct MovieEntry {
 /// The movies of one fold, checked: shapes agree, events are a table of seven columns.
 class Hdf5Fold {
  public:
-  /// Opens `<path>`, group `/<fold>`. FileError says what was found instead.
-  Hdf5Fold(const std::string& path, const std::string& fold)
-      : file_(std::make_shared<io::H5File>(path)), fold_(fold) {
+  /// Opens `<path>`, group `/<fold>`. With more than one channel, inputs of whole movies are [T,H,W,channels]. FileError says what was
+  /// found instead.
+  Hdf5Fold(const std::string& path, const std::string& fold, int64_t channels = 1)
+      : file_(std::make_shared<io::H5File>(path)), fold_(fold), channels_(channels) {
     check<FileError>(file_->is_group("/" + fold), path, ": no group '", fold, "'. Found: ", found("/"),
                      ". Choose with --train-fold and --valid-fold.");
     for (const std::string& name : file_->children("/" + fold)) {
@@ -168,10 +169,10 @@ class Hdf5Fold {
     check<FileError>(file_->is_dataset(input) && file_->is_dataset(label), path, ": ", m.group,
                      " needs both 'input' and 'label'. Found: ", found(m.group), ".");
     const auto in = file_->info(input).shape, lab = file_->info(label).shape;
-    check<FileError>(in.size() == 3, path, ": ", input, " is ", io::h5_shape_text(in),
-                     " (expected a movie [T,H,W]).");
-    check<FileError>(in == lab, path, ": ", label, " is ", io::h5_shape_text(lab), " but ", input, " is ",
-                     io::h5_shape_text(in), ". Both must have the same shape.");
+    check<FileError>(in.size() == (channels_ > 1 ? 4 : 3) && (channels_ == 1 || in[3] == channels_), path, ": ", input, " is ",
+                     io::h5_shape_text(in), " (expected a movie [T,H,W", channels_ > 1 ? text(",", channels_) : "", "]).");
+    check<FileError>(lab == std::vector<int64_t>(in.begin(), in.begin() + 3), path, ": ", label, " is ", io::h5_shape_text(lab), " but ",
+                     input, " is ", io::h5_shape_text(in), ". Both must have the same shape.");
     m.extent = {in[0], in[1], in[2]};
     check<FileError>(voxel_count(m.extent) > 0, path, ": ", input, " is empty.");
     if (file_->is_dataset(m.group + "/events")) read_events(m);
@@ -197,6 +198,7 @@ class Hdf5Fold {
 
   std::shared_ptr<io::H5File> file_;
   std::string fold_;
+  int64_t channels_;
   std::vector<MovieEntry> movies_;
 };
 

@@ -3,6 +3,9 @@
 // StarDist's training loss: cross-entropy of the object probability, masked error of the distances, and, with classes,
 // their weighted cross-entropy.
 
+#include <algorithm>
+#include <span>
+
 #include "voxgrad/models/stardist3d.hpp"
 #include "voxgrad/ops/cast.hpp"
 #include "voxgrad/ops/mean.hpp"
@@ -88,6 +91,23 @@ inline StarDistLoss stardist_losses(const StarDistMaps& predicted, const StarDis
 }
 inline Tensor stardist_loss(const StarDistMaps& predicted, const StarDistTargets& target, const StarDistLossOptions& o = {}) {
   return stardist_losses(predicted, target, o).total;
+}
+
+/// Share of the voxels of objects with a class, prob_class targets [..., classes] one-hot with background first, whose most probable
+/// class is theirs; 1 if there is none.
+inline double stardist_class_accuracy(const Tensor& prob_class, const Tensor& target) {
+  check<ShapeError>(prob_class.shape() == target.shape(), "stardist_class_accuracy: prob_class is ", prob_class.shape(), ", target is ", target.shape());
+  const int64_t classes = prob_class.shape()[-1];
+  const auto p = prob_class.span<float>(), t = target.span<float>();
+  int64_t of = 0, right = 0;
+  for (size_t i = 0; i < p.size(); i += size_t(classes)) {
+    const auto most = [&](std::span<const float> v) { return std::max_element(v.begin() + std::ptrdiff_t(i), v.begin() + std::ptrdiff_t(i) + classes) - v.begin(); };
+    const auto wanted = size_t(most(t));
+    if (wanted == i || !(t[wanted] > 0)) continue;  // background, or nobody said
+    ++of;
+    right += size_t(most(p)) == wanted;
+  }
+  return of > 0 ? double(right) / double(of) : 1;
 }
 
 /// What the Python package logs beside the losses: divergence of the probabilities (prob_kld), and absolute error, squared

@@ -18,10 +18,17 @@ namespace voxgrad::stardist {
 
 /// An image with its objects: 0 is background, below 0 is not annotated.
 struct Example {
-  data::Volume<float> image;
+  data::Volume<float> image;  ///< the first channel
   data::Volume<int32_t> labels;
   bool centred = false;  ///< cut around an object, and so no fair sample of what it was cut from
-  int64_t bytes() const { return int64_t(image.voxels.size() * sizeof(float) + labels.voxels.size() * sizeof(int32_t)); }
+  std::vector<data::Volume<float>> more = {};  ///< further channels, of the same extent
+  ObjectClasses classes = {};                  ///< of the labels, where classes are learnt
+
+  int64_t channels() const { return 1 + int64_t(more.size()); }
+  const data::Volume<float>& channel(int64_t c) const { return c == 0 ? image : more.at(size_t(c - 1)); }
+  int64_t bytes() const {
+    return channels() * int64_t(image.voxels.size() * sizeof(float)) + int64_t(labels.voxels.size() * sizeof(int32_t));
+  }
 };
 
 /// Annotated volumes by index. Safe to call from several threads.
@@ -53,12 +60,15 @@ struct GeneratorOptions {
   Augmentation augmentation = Augmentation::none;
   int64_t batch = 1;
   uint64_t seed = 42;
+  int64_t channels = 1, n_classes = 0;  ///< of every image; of the objects, 0: none are learnt
 };
 
-/// input [N,D,H,W,1], prob [N,D',H',W',1] and dist [N,D',H',W',rays] on the grid; centred: of each patch's volume.
+/// input [N,D,H,W,channels], prob [N,D',H',W',1] and dist [N,D',H',W',rays] on the grid; centred: of each patch's volume;
+/// prob_class [N,D',H',W',n_classes + 1], undefined without classes.
 struct PatchBatch {
   Tensor input, prob, dist;
   std::vector<bool> centred = {};
+  Tensor prob_class = {};
   int64_t count() const { return input.shape()[0]; }
 };
 
@@ -93,11 +103,12 @@ class Generator {
 
   PatchBatch make(const std::vector<int64_t>& volumes, int64_t first, uint64_t stream, Augmentation augmentation) const {
     const Extent3 p = options_.patch, e = grid_extent(p, options_.grid);
-    const int64_t n = int64_t(volumes.size()), voxels = data::voxel_count(p), points = data::voxel_count(e);
-    PatchBatch b{Tensor(Shape{n, p[0], p[1], p[2], 1}), Tensor(Shape{n, e[0], e[1], e[2], 1}),
+    const int64_t n = int64_t(volumes.size()), points = data::voxel_count(e), classes = options_.n_classes + 1;
+    PatchBatch b{Tensor(Shape{n, p[0], p[1], p[2], options_.channels}), Tensor(Shape{n, e[0], e[1], e[2], 1}),
                  Tensor(Shape{n, e[0], e[1], e[2], rays_.size()})};
-    float *input = b.input.mutable_span<float>().data(), *prob = b.prob.mutable_span<float>().data(),
-          *dist = b.dist.mutable_span<float>().data();
+    if (options_.n_classes > 0) b.prob_class = Tensor(Shape{n, e[0], e[1], e[2], classes});
+    float *prob = b.prob.mutable_span<float>().data(), *dist = b.dist.mutable_span<float>().data(),
+          *prob_class = options_.n_classes > 0 ? b.prob_class.mutable_span<float>().data() : nullptr;
     data::Volume<int32_t> labels(p);
     std::vector<float> masked(size_t(points * (rays_.size() + 1)));
     for (int64_t i = 0; i < n; ++i) {
@@ -106,16 +117,29 @@ class Generator {
       Random random(options_.seed, uint64_t(first + i) << 8 | stream);
       const Extent3 start = sampler(volumes[size_t(i)], *example)->draw(random, options_.foreground_only);
       const PatchChange change = draw_change(random, augmentation, p);
-      float* image = input + i * voxels;
-      cut_changed(example->image, start, p, change, image);
+      cut_image(*example, volumes[size_t(i)], start, change, b.input.mutable_span<float>().data() + i * data::voxel_count(p) * options_.channels);
       cut_changed(example->labels, start, p, change, labels.voxels.data());
-      if (change.factor != 1 || change.offset != 0)
-        for (int64_t k = 0; k < voxels; ++k) image[k] = image[k] * change.factor + change.offset;
       write_targets(LabelView<int32_t>(labels), rays_, options_.anisotropy, options_.grid, prob + i * points, masked.data());
       for (int64_t k = 0; k < points; ++k)  // without the mask, which is the probability
         std::memcpy(dist + (i * points + k) * rays_.size(), masked.data() + k * (rays_.size() + 1), size_t(rays_.size()) * sizeof(float));
+      if (prob_class != nullptr)
+        write_class_targets(LabelView<int32_t>(labels), example->classes, int(options_.n_classes), options_.grid, prob_class + i * points * classes);
     }
     return b;
+  }
+
+  /// Cuts all channels alike. out: [z,y,x,channels].
+  void cut_image(const Example& example, int64_t volume, const Extent3& start, const PatchChange& change, float* out) const {
+    const int64_t channels = options_.channels, voxels = data::voxel_count(options_.patch);
+    check<ShapeError>(example.channels() == channels, "patches: volume ", volume, " has ", example.channels(), " channels (expected ", channels, ")");
+    std::vector<float> apart(channels > 1 ? size_t(voxels) : 0);
+    for (int64_t c = 0; c < channels; ++c) {
+      float* cut = channels > 1 ? apart.data() : out;
+      cut_changed(example.channel(c), start, options_.patch, change, cut);
+      if (change.factor != 1 || change.offset != 0)
+        for (int64_t k = 0; k < voxels; ++k) cut[k] = cut[k] * change.factor + change.offset;
+      for (int64_t k = 0; channels > 1 && k < voxels; ++k) out[k * channels + c] = cut[k];
+    }
   }
 
   /// Where patches of a volume may lie; kept for large volumes, and cheaper to find again for crops.

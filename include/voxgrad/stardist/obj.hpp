@@ -19,6 +19,7 @@ struct ObjOptions {
   bool single_mesh = true;   ///< one object for all polyhedra, or one each
   bool uv_map = false;       ///< texture coordinates from the ray directions
   std::string name = "poly";
+  int64_t first = 0;         ///< number behind the name of the first polyhedron
 };
 
 /// Writes vertices as x y z with enough decimals for the scale, and the rays' triangles, counted from 1.
@@ -35,7 +36,7 @@ inline void write_obj(std::ostream& out, const Polyhedra& p, const ObjOptions& o
   };
   const int64_t rays = p.rays->size();
   for (int64_t i = 0; i < p.size(); ++i) {
-    if (i == 0 || !options.single_mesh) out << "o " << options.name << '_' << i << '\n';
+    if (i == 0 || !options.single_mesh) out << "o " << options.name << '_' << options.first + i << '\n';
     for (int64_t r = 0; r < rays; ++r) {
       Vec3d v;
       for (size_t k = 0; k < 3; ++k)

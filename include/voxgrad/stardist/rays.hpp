@@ -193,6 +193,19 @@ inline Rays scaled(const Rays& rays, const Vec3d& scale) {
   return make_rays(e);
 }
 
+/// The same rays in a space whose axis order[k] is axis k of theirs; triangles are reversed where that mirrors them.
+inline Rays turned(const Rays& rays, const std::array<size_t, 3>& order) {
+  const bool mirrors = (order[0] + 1) % 3 != order[1];
+  Explicit e{{}, rays.faces};
+  for (const Vec3f& v : rays.vertices) {
+    Vec3d& to = e.vertices0.emplace_back();
+    for (size_t k = 0; k < 3; ++k) to.at(order[k]) = double(v[k]);
+  }
+  for (Triangle& t : e.faces0)
+    if (mirrors) std::swap(t[1], t[2]);
+  return make_rays(e);
+}
+
 /// Calls f(a, b, c) with the corners of every triangle, relative to the centre. dist: one distance per ray, voxels.
 template <class F>
 void for_each_triangle(const Rays& rays, const std::vector<float>& dist, F&& f) {

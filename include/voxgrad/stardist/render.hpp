@@ -134,9 +134,37 @@ inline std::vector<int32_t> drawing_order(int64_t n, const RenderOptions& option
   return order;
 }
 
+/// Finds the voxels of polyhedra order[0], order[1], ... within the image on all threads and calls draw(index, runs) in that order.
+/// Memory: the voxel runs of 32 polyhedra and a mask of 4 MiB per thread. Errors: Interrupted.
+template <class Draw>
+void for_each_polyhedron(const Polyhedra& polyhedra, std::span<const int32_t> order, RenderMode mode, const Box& image, const Progress& progress,
+                         const Draw& draw) {
+  const int64_t all = int64_t(order.size()), batch = 32 * int64_t(threads());
+  std::vector<std::vector<VoxelRun>> runs(static_cast<size_t>(batch));
+  for (int64_t from = 0; from < all; from += batch) {
+    const int64_t count = std::min(batch, all - from);
+    if (progress && !progress(from, all)) throw Interrupted(text("render: stopped after ", from, " of ", all, " polyhedra"));
+    for_each_item(std::min(count, int64_t(threads())), [&](int64_t worker) {  // every thread its own scratch
+      PolyhedronRuns finder;
+      for (int64_t k = worker; k < count; k += threads()) finder.find(polyhedra, order[size_t(from + k)], mode, image, runs[size_t(k)]);
+    });
+    for (int64_t k = 0; k < count; ++k) draw(order[size_t(from + k)], runs[size_t(k)]);
+  }
+}
+
+/// Labels the voxels of a run that have no label yet, and those that have one with `overlap_label` if there is one. Returns the former's
+/// number.
+inline int64_t paint(int32_t* row, const VoxelRun& run, int32_t label, const std::optional<int32_t>& overlap_label) {
+  int64_t painted = 0;
+  for (int32_t x = run.x0; x <= run.x1; ++x) {
+    if (row[x] == 0) row[x] = label, ++painted;
+    else if (overlap_label) row[x] = *overlap_label;
+  }
+  return painted;
+}
+
 /// Draws N polyhedra, centres may be fractional, into an image of the given extent (z, y, x voxels). Label options.labels[i]
-/// or i + 1 is polyhedron i's, however many voxels others leave to it. Memory besides the result: the voxel runs of 32
-/// polyhedra and a mask of 4 MiB per thread. Errors: as check_polyhedra(); ShapeError for lists that do not fit; Interrupted.
+/// or i + 1 is polyhedron i's, however many voxels others leave to it. Errors: as check_polyhedra(); ShapeError for lists that do not fit; Interrupted.
 inline Rendered render(const Polyhedra& polyhedra, const data::Extent3& extent, const RenderOptions& options = {}) {
   check_polyhedra(polyhedra, "render");
   const int64_t n = polyhedra.size();
@@ -151,35 +179,14 @@ inline Rendered render(const Polyhedra& polyhedra, const data::Extent3& extent, 
   const std::vector<int32_t> order = drawing_order(n, options);
   Rendered out{data::Volume<int32_t>(extent), std::vector<int64_t>(size_t(n), 0)};
 
-  const auto draw = [&](int32_t i, const std::vector<VoxelRun>& runs) {
+  for_each_polyhedron(polyhedra, order, options.mode, image, options.progress, [&](int32_t i, const std::vector<VoxelRun>& runs) {
     const int32_t label = options.labels.empty() ? i + 1 : options.labels[size_t(i)];
     for (const VoxelRun& run : runs) {
       int32_t* row = &out.labels.at(run.z, run.y, 0);
-      for (int32_t x = run.x0; x <= run.x1; ++x) {
-        if (options.mode == RenderMode::debug) {
-          row[x] = -1;
-        } else if (row[x] == 0) {
-          row[x] = label;
-          ++out.voxels[size_t(i)];
-        } else if (options.overlap_label) {
-          row[x] = *options.overlap_label;
-        }
-      }
+      if (options.mode == RenderMode::debug) std::fill(row + run.x0, row + run.x1 + 1, -1);
+      else out.voxels[size_t(i)] += paint(row, run, label, options.overlap_label);
     }
-  };
-  const int64_t batch = 32 * int64_t(threads());
-  std::vector<std::vector<VoxelRun>> runs(static_cast<size_t>(batch));
-  for (int64_t from = 0; from < int64_t(order.size()); from += batch) {
-    const int64_t count = std::min(batch, int64_t(order.size()) - from);
-    if (options.progress && !options.progress(from, int64_t(order.size())))
-      throw Interrupted(text("render: stopped after ", from, " of ", order.size(), " polyhedra"));
-    for_each_item(std::min(count, int64_t(threads())), [&](int64_t worker) {  // every thread its own scratch
-      PolyhedronRuns finder;
-      for (int64_t k = worker; k < count; k += threads())
-        finder.find(polyhedra, order[size_t(from + k)], options.mode, image, runs[size_t(k)]);
-    });
-    for (int64_t k = 0; k < count; ++k) draw(order[size_t(from + k)], runs[size_t(k)]);
-  }
+  });
   return out;
 }
 
