@@ -82,6 +82,12 @@ std::unique_ptr<models::StarDist3d> StarDistFolder::network() const {
 
 void load_keras_weights(const std::string& path, nn::Module& net) {
   const io::KerasWeights file = io::read_keras_weights(path);
+  if (const auto* stardist = dynamic_cast<const models::StarDist3d*>(&net); stardist != nullptr && file.keras_version.rfind("3", 0) == 0) {
+    const models::StarDist3dOptions& o = stardist->options();
+    for (const std::string& activation : {o.is_unet() ? o.unet_activation : o.resnet_activation, o.is_unet() ? o.unet_last_activation : o.resnet_activation})
+      check<FileError>(activation != "hard_sigmoid", path, ": was written by Keras ", file.keras_version, ", whose hard_sigmoid is clip(x / 6 + 0.5); here it is that of ",
+                       "Keras 2, clip(0.2 x + 0.5). This model would give other numbers.");
+  }
   try {
     nn::load_keras_state(net, file.layers);
   } catch (const ShapeError& e) {

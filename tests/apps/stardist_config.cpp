@@ -147,7 +147,7 @@ TEST_CASE("StarDist config: what is wrong is refused by key, found and expected"
   CHECK(refusal(R"({"unet_n_depth": "two"})") == "c.json: 'unet_n_depth' is \"two\" (expected an integer from 0 to 8).");
   CHECK(refusal(R"({"unet_batch_norm": 1})") == "c.json: 'unet_batch_norm' is 1 (expected true or false).");
   CHECK(refusal(R"({"unet_dropout": 1})") == "c.json: 'unet_dropout' is 1 (expected a number from 0 to 0.999999).");
-  CHECK(refusal(R"({"unet_activation": "gelu"})").find("c.json: stardist3d: unet_activation is 'gelu' (expected one of linear, relu,") == 0);
+  CHECK(refusal(R"({"unet_activation": "mish"})").find("c.json: stardist3d: unet_activation is 'mish' (expected one of linear, relu,") == 0);
   CHECK(refusal(R"({"backbone": "vit"})") == "c.json: 'backbone' is \"vit\" (expected unet or resnet).");
   CHECK(refusal(R"({"axes": "CZYX"})") == "c.json: 'axes' is \"CZYX\" (expected Z, Y and X in any order, then C).");
   CHECK(refusal(R"({"train_dist_loss": "mea"})") == "c.json: 'train_dist_loss' is \"mea\" (expected mae, mse or iou).");

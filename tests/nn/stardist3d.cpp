@@ -159,8 +159,8 @@ TEST_CASE("StarDist-3D refuses what it cannot be or take") {
   CHECK(build([](auto& o) { o.unet_pool = {0, 2, 2}; }) == "stardist3d: unet_pool is 0 (expected 1 to 16)");
   CHECK(build([](auto& o) { o.unet_dropout = 1; }) == "stardist3d: unet_dropout is 1 (expected from 0 to below 1)");
   CHECK(build([](auto& o) { o.unet_last_activation = "rleu"; }) ==
-        "stardist3d: unet_last_activation is 'rleu' (expected one of linear, relu, leaky_relu, relu6, elu, selu, sigmoid, tanh, "
-        "softplus, softsign, swish, silu, exponential)");
+        "stardist3d: unet_last_activation is 'rleu' (expected one of linear, relu, leaky_relu, relu6, elu, selu, sigmoid, "
+        "hard_sigmoid, tanh, gelu, softplus, softsign, swish, silu, exponential)");
   const auto residual = [&](auto change) {
     return build([&](auto& o) {
       o.backbone = models::StarDistBackbone::resnet;

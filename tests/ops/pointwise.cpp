@@ -6,7 +6,9 @@
 #include "catch.hpp"
 #include "op_case.hpp"
 #include "voxgrad/autograd/backward.hpp"
+#include "voxgrad/models/keras_activation.hpp"
 #include "voxgrad/ops/cast.hpp"
+#include "voxgrad/ops/gelu.hpp"
 
 using namespace voxgrad;
 using namespace voxgrad::test;
@@ -26,6 +28,8 @@ std::vector<OpCase> unary_cases() {
       {"tanh", "torch.tanh(a)", {{P, -3, 3}}, [](In x) { return tanh(x[0]); }},
       {"elu", "F.elu(a, 1.3)", {{P, -3, 3, 0.05}}, [](In x) { return elu(x[0], 1.3); }},
       {"selu", "F.selu(a)", {{P, -3, 3, 0.05}}, [](In x) { return elu(x[0], 1.6732632423543772, 1.0507009873554805); }},
+      {"gelu", "F.gelu(a)", {{P, -6, 6}}, [](In x) { return gelu(x[0]); }},
+      {"hard_sigmoid", "torch.clamp(0.2 * a + 0.5, 0, 1)", {{P, -4, 4}}, [](In x) { return models::keras_activation("test", "hard_sigmoid")(x[0]); }},
       {"exp", "torch.exp(a)", {{P, -3, 3}}, [](In x) { return exp(x[0]); }},
       {"log", "torch.log(a)", {{P, 0.1, 4}}, [](In x) { return log(x[0]); }},
       {"sqrt", "torch.sqrt(a)", {{P, 0.1, 4}}, [](In x) { return sqrt(x[0]); }},

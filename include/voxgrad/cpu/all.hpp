@@ -7,6 +7,7 @@
 #include "voxgrad/cpu/conv3d.hpp"
 #include "voxgrad/cpu/conv_transpose3d.hpp"
 #include "voxgrad/cpu/fused.hpp"
+#include "voxgrad/cpu/gelu.hpp"
 #include "voxgrad/cpu/head_loss.hpp"
 #include "voxgrad/cpu/matmul.hpp"
 #include "voxgrad/cpu/norm.hpp"

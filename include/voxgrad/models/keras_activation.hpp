@@ -4,6 +4,7 @@
 
 #include <string>
 
+#include "voxgrad/ops/gelu.hpp"
 #include "voxgrad/ops/pointwise.hpp"
 
 namespace voxgrad::models {
@@ -16,7 +17,7 @@ struct KerasActivation {
   Tensor operator()(const Tensor& x) const { return apply ? apply(x) : slope == 1 ? x : leaky_relu(x, slope); }
 };
 
-/// The activation of this name; a UsageError that starts with `what` lists the names.
+/// The activation of this name, as Keras 2 defines it (in Keras 3 hard_sigmoid is another function); a UsageError that starts with `what` lists the names.
 inline KerasActivation keras_activation(const std::string& what, const std::string& name) {
   struct Entry {
     const char* name;
@@ -30,7 +31,9 @@ inline KerasActivation keras_activation(const std::string& what, const std::stri
       {"elu", {1, [](const Tensor& x) { return elu(x); }}},
       {"selu", {1, [](const Tensor& x) { return elu(x, 1.6732632423543772, 1.0507009873554805); }}},
       {"sigmoid", {1, [](const Tensor& x) { return sigmoid(x); }}},
+      {"hard_sigmoid", {1, [](const Tensor& x) { return clamp(x * 0.2 + 0.5, 0, 1); }}},
       {"tanh", {1, [](const Tensor& x) { return tanh(x); }}},
+      {"gelu", {1, [](const Tensor& x) { return gelu(x); }}},
       {"softplus", {1, [](const Tensor& x) { return softplus(x); }}},
       {"softsign", {1, [](const Tensor& x) { return x / (abs(x) + 1.0); }}},
       {"swish", {1, [](const Tensor& x) { return x * sigmoid(x); }}},
