@@ -93,6 +93,9 @@ struct GradientSource {
       for (int i = 0; i < V; ++i) g[i] += d * w[i];
       return;
     }
+#ifdef __CUDACC__
+#pragma unroll 1  // rare, and unrolled it would take the registers that the rest needs
+#endif
     for (int co = 0; co < head.Co; ++co) {
       const float d = head.dlogit[int64_t(row) * head.Co + co];
       for (int i = 0; i < V; ++i) g[i] += d * head.weight[int64_t(channel + uint32_t(i)) * head.Co + co];
