@@ -9,6 +9,7 @@
 
 #include "voxgrad/cuda/cuda_device.hpp"
 #include "voxgrad/cuda/runtime.hpp"
+#include "voxgrad/cuda/stardist3d_engine.hpp"
 #include "voxgrad/cuda/unet3d_engine.hpp"
 
 namespace voxgrad::cuda {
@@ -91,6 +92,21 @@ std::unique_ptr<UNet3dInference> make_unet3d_inference(int card, Precision preci
     return fitting(batch, "a batch of tiles", [&] {
       return std::make_unique<OnCard<UNet3dPredictor<CudaDevice, decltype(zero)>>>(device, shape, batch, tile, norm, math);
     });
+  });
+}
+
+std::unique_ptr<StarDist3dTraining> make_stardist3d_training(int card, Precision precision, const StarDist3dTrainingOptions& options) {
+  auto device = device_of(card);
+  return with(*device, card, precision, [&](auto zero, Math math) -> std::unique_ptr<StarDist3dTraining> {
+    return std::make_unique<OnCard<StarDist3dTrainer<CudaDevice, decltype(zero)>>>(device, options, math);
+  });
+}
+
+std::unique_ptr<StarDist3dInference> make_stardist3d_inference(int card, Precision precision, const StarDist3dShape& shape, int64_t batch,
+                                                               const Extent& tile, NormMode norm) {
+  auto device = device_of(card);
+  return with(*device, card, precision, [&](auto zero, Math math) -> std::unique_ptr<StarDist3dInference> {
+    return std::make_unique<OnCard<StarDist3dPredictor<CudaDevice, decltype(zero)>>>(device, shape, batch, tile, norm, math);
   });
 }
 

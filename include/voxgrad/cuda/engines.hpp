@@ -15,6 +15,7 @@
 
 #include "voxgrad/core/error.hpp"
 #include "voxgrad/cuda/kernels/optimizer_state.hpp"
+#include "voxgrad/kernels/ray_loss.hpp"
 
 namespace voxgrad::cuda {
 
@@ -39,6 +40,24 @@ inline Precision parse_precision(std::string_view word) {
 struct UNet3dShape {
   int64_t in_channels = 1, out_channels = 1, layers = 5, width = 8, dilations = 1, first_kernel = 3;
   bool batch_norm = true, leaky_relu = true;
+};
+
+/// What of models::StarDist3dOptions the network depends on; fields that the backbones share hold those of the one that is
+/// chosen. Activations go by their Keras names.
+struct StarDist3dShape {
+  int64_t in_channels = 1, rays = 96, classes = 0;  ///< classes: without background; 0: no class head
+  Extent grid{1, 1, 1};
+  bool resnet = false;              ///< else the U-Net
+  int64_t filters = 32, convs = 2;  ///< channels of the first level; convolutions per level or block
+  Extent kernel{3, 3, 3};
+  std::string activation = "relu";
+  bool batch_norm = false;
+  int64_t features = 128;  ///< channels between backbone and heads; 0: no such layer
+  int64_t depth = 2;       ///< this and the next four: of the U-Net
+  Extent pool{2, 2, 2};
+  std::string last_activation = "relu", prefix{};
+  double dropout = 0;
+  int64_t blocks = 4;  ///< of the ResNet
 };
 
 /// What of a parameter is meant.
@@ -121,10 +140,81 @@ class UNet3dInference : public DeviceNetwork {
   virtual void wait() = 0;
 };
 
+/// Whose the losses are. device: all of them are computed there; host_object: that of the object probability is the
+/// caller's, as positive-unlabeled risks are; host: all are the caller's.
+enum class StarDistLosses : uint8_t { device, host_object, host };
+
+/// Weights and kinds of losses as models::StarDistLossOptions has them.
+struct StarDist3dTrainingOptions {
+  StarDist3dShape net{};
+  int64_t batch = 1;
+  Extent crop{32, 32, 32};  ///< multiples of grid, and of pool^depth * grid with the U-Net
+  StarDistLosses losses = StarDistLosses::device;
+  double prob_weight = 1, dist_weight = 0.2, background_reg = 1e-4, prob_class_weight = 1;
+  kernels::RayError dist_loss = kernels::RayError::mae;
+  std::vector<double> class_weights{};  ///< background first; empty: 1 for each
+  uint64_t dropout_seed = 0;            ///< models::StarDist3d::dropout_seed()
+  OptimizerKind optimizer = OptimizerKind::adam;
+  OptimizerSettings settings{};  ///< dynamic_scale is set for f16 whatever it says
+};
+
+/// x [batch, crop, in_channels] and, on the grid, what losses on the device need (models::StarDistTargets): prob and mask
+/// [.., 1], dist [.., rays], prob_class [.., classes + 1]. mask null: prob serves.
+struct StarDistBatch {
+  const float *x, *prob = nullptr, *dist = nullptr, *mask = nullptr, *prob_class = nullptr;
+};
+/// Maps on the grid or their gradients, null where not wanted or not the caller's: logit [.., 1], dist [.., rays],
+/// class_logit [.., classes + 1].
+template <class T>
+struct StarDistMapsOf {
+  T *logit, *dist = nullptr, *class_logit = nullptr;
+};
+struct StarDistStepLoss {
+  float total, prob, dist, prob_class;  ///< 0 for what is the caller's or absent; total: weighted
+};
+
+class StarDist3dTraining : public DeviceNetwork {
+ public:
+  /// As UNet3dTraining.
+  virtual void set(const OptimizerSettings& settings, int64_t step = -1) = 0;
+  virtual void step(const StarDistBatch& batch) = 0;
+  virtual void repeat() = 0;
+  virtual void wait() = 0;
+  /// A step in two halves around losses of the caller's: dist and class_logit are given and taken where all losses are.
+  /// forward() returns the device's own losses.
+  virtual StarDistStepLoss forward(const StarDistBatch& batch, const StarDistMapsOf<float>& maps) = 0;
+  virtual void finish(const StarDistMapsOf<const float>& gradients) = 0;
+  /// Losses of the last `count` steps, oldest first; waits for them. At most loss_ring.
+  virtual std::vector<StarDistStepLoss> losses(int64_t count) = 0;
+  virtual OptimizerState state() = 0;
+  /// Those numbers of another engine or run instead, its loss scale included.
+  virtual void restore(const OptimizerState& state) = 0;
+  /// Forward passes so far, which decide what dropout draws (models::StarDist3d::training_passes()).
+  virtual uint64_t training_passes() const = 0;
+  virtual void set_training_passes(uint64_t passes) = 0;
+};
+
+/// Maps on the grid, null where not wanted: prob and logit [.., 1], dist [.., rays], prob_class [.., classes + 1].
+struct StarDistPrediction {
+  float *prob, *dist = nullptr, *prob_class = nullptr, *logit = nullptr;
+};
+
+class StarDist3dInference : public DeviceNetwork {
+ public:
+  /// Maps of x [count, tile, in_channels], count at most the planned batch.
+  virtual void run(int64_t count, const float* x, const StarDistPrediction& to) = 0;
+  /// The pass again over the whole batch that lies on the device, without copies.
+  virtual void repeat() = 0;
+  virtual void wait() = 0;
+};
+
 /// The engines of a card (cuda/cuda_engines.cpp), or a DeviceError that says why there are none. Errors besides: DeviceError for
 /// a card that cannot do the precision, and, with what was needed and what was free, for one with too little memory.
 std::unique_ptr<UNet3dTraining> make_unet3d_training(int card, Precision precision, const UNet3dTrainingOptions& options);
 std::unique_ptr<UNet3dInference> make_unet3d_inference(int card, Precision precision, const UNet3dShape& shape, int64_t batch,
                                                        const Extent& tile, NormMode norm);
+std::unique_ptr<StarDist3dTraining> make_stardist3d_training(int card, Precision precision, const StarDist3dTrainingOptions& options);
+std::unique_ptr<StarDist3dInference> make_stardist3d_inference(int card, Precision precision, const StarDist3dShape& shape, int64_t batch,
+                                                               const Extent& tile, NormMode norm);
 
 }  // namespace voxgrad::cuda

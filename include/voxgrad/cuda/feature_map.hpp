@@ -38,6 +38,14 @@ struct ConvLayer {
   int weight = -1, bias = -1;
   int64_t Ci = 0, Co = 0;
   Extent kernel{1, 1, 1}, stride{1, 1, 1}, padding{0, 0, 0}, dilation{1, 1, 1};
+  bool same = false;  ///< Keras' padding="same" in place of `padding`: ceil(in / stride) outputs, the odd zero at the end
+};
+
+/// What a dropout layer draws: Random(seed, stream, *position + i) for element i.
+struct DropoutLayer {
+  double rate;
+  uint64_t seed, stream;
+  Value position;  ///< one uint64_t, which the host sets before each pass
 };
 
 /// A batch norm's parameters and buffers, and its numbers (ops/norm.hpp has the meaning).

@@ -19,14 +19,18 @@
 #include "voxgrad/cuda/kernels/bias_act.hpp"
 #include "voxgrad/cuda/kernels/channel_moments.hpp"
 #include "voxgrad/cuda/kernels/convert.hpp"
+#include "voxgrad/cuda/kernels/copy_slice.hpp"
+#include "voxgrad/cuda/kernels/dropout.hpp"
 #include "voxgrad/cuda/kernels/finish_norm.hpp"
 #include "voxgrad/cuda/kernels/first_conv_weight.hpp"
 #include "voxgrad/cuda/kernels/head_logits.hpp"
+#include "voxgrad/cuda/kernels/max_pool.hpp"
 #include "voxgrad/cuda/kernels/norm_act.hpp"
 #include "voxgrad/cuda/kernels/norm_act_pool.hpp"
 #include "voxgrad/cuda/kernels/norm_backward_apply.hpp"
 #include "voxgrad/cuda/kernels/norm_backward_sums.hpp"
 #include "voxgrad/cuda/kernels/pointwise.hpp"
+#include "voxgrad/cuda/kernels/upsample.hpp"
 #include "voxgrad/cuda/parameters.hpp"
 
 namespace voxgrad::cuda {
@@ -62,6 +66,12 @@ class NetworkTape {
     own(m, 0);
     return m;
   }
+  /// The same in memory that is given.
+  FeatureMap over(Value data, int64_t N, const Extent& extent, int64_t C) {
+    FeatureMap m = input(data, N, extent, C);
+    own(m, 0);
+    return m;
+  }
   /// Memory for several outputs side by side: part() gives each its channels.
   FeatureMap joined(int64_t N, const Extent& extent, int64_t C) {
     FeatureMap m{.N = N, .extent = extent, .C = C, .stride = C};
@@ -87,11 +97,11 @@ class NetworkTape {
 
   /// The convolution alone; norm.gamma < 0: no batch norm, the bias is added when it is finished.
   Unfinished conv(const FeatureMap& x, const ConvLayer& layer, const NormLayer& norm, const Activation& act) {
-    Unfinished u{.x = x, .conv = layer, .norm = norm, .act = act, .z = {}, .N = x.N, .extent = out_extent(x.extent, layer),
+    Unfinished u{.x = x, .conv = padded(layer, x.extent), .norm = norm, .act = act, .z = {}, .N = x.N, .extent = out_extent(x.extent, layer),
                  .mean = {}, .inv_std = {}, .scale = {}, .shift = {}};
     u.z = program_.transient("z", size_t(u.rows() * layer.Co) * sizeof(E));
-    if (is_first(x, layer)) first_conv(x, layer, u.z);
-    else convolve(ConvOp::forward, layer, x, {u.z, layer.Co}, u.extent);
+    if (is_first(x, u.conv)) first_conv(x, u.conv, u.z);
+    else convolve(ConvOp::forward, u.conv, x, {u.z, layer.Co}, u.extent);
     if (norm.gamma >= 0) norm_numbers(u);
     return u;
   }
@@ -108,6 +118,88 @@ class NetworkTape {
     if (training()) p.argmax = program_.transient("argmax", size_t(p.map.rows() * p.map.C));
     finish_into(u, to, &p);
     return p.map;
+  }
+
+  /// act(u + other), the end of a residual block; u has no activation of its own.
+  FeatureMap add(const Unfinished& u, const FeatureMap& other, const Activation& act) {
+    check(u.act.kind == ActivationKind::none, "a sum of an activated layer");
+    const FeatureMap y = dense(u.N, u.extent, u.conv.Co);
+    auto* const p = &program_;
+    auto* const w = &parameters_;
+    launch<BiasAct<E>>({u.z, u.scale, u.shift, other.data, y.data}, [=] {
+      const auto [scale, shift] = affine(p, w, u);
+      return typename BiasAct<E>::Args{u.rows(), u.conv.Co, {p->template at<E>(u.z), u.conv.Co}, scale, shift, slice(p, rows_of(other)), act,
+                                       {p->template at<E>(y.data), y.C}};
+    });
+    if (training()) backward_.push_back([this, u, other, act, y] { add_backward(u, other, act, y); });
+    return y;
+  }
+
+  /// Max-pooling of any window without overlap; where finish_and_pool() can do it, that saves a pass.
+  FeatureMap pool(const FeatureMap& x, const Extent& window) {
+    const PoolShape shape = pool_shape(x, window);
+    check_pool("max_pool", shape);
+    const FeatureMap y = dense(x.N, {shape.out(0), shape.out(1), shape.out(2)}, x.C);
+    const Value argmax = training() ? program_.transient("argmax", size_t(y.rows() * y.C)) : Value{};
+    auto* const p = &program_;
+    launch<MaxPool<E>>({x.data, y.data, argmax}, [=] {
+      return typename MaxPool<E>::Args{shape, slice(p, rows_of(x)), {p->template at<E>(y.data), y.C}, p->template at<uint8_t>(argmax)};
+    });
+    if (!training()) return y;
+    backward_.push_back([this, x, y, shape, argmax, p] {
+      const Value dy = dense_gradient(y), dx = program_.transient("dx", size_t(x.rows() * x.C) * sizeof(E));
+      launch<MaxPoolBackward<E>>({dy, argmax, dx}, [=] {
+        return typename MaxPoolBackward<E>::Args{shape, {p->template at<E>(dy), y.C}, p->template at<uint8_t>(argmax), {p->template at<E>(dx), x.C}};
+      });
+      hand_out(x, dx, x.C);
+    });
+    return y;
+  }
+
+  /// Nearest-neighbour up-sampling into `to`.
+  void upsample(const FeatureMap& x, const Extent& factor, const FeatureMap& to) {
+    const UpsampleShape shape{x.N, {x.extent[0], x.extent[1], x.extent[2]}, x.C, {factor[0], factor[1], factor[2]}};
+    auto* const p = &program_;
+    launch<Upsample<E>>({x.data, to.data}, [=] {
+      return typename Upsample<E>::Args{shape, slice(p, rows_of(x)), {p->template at<E>(to.data) + to.first, to.stride}};
+    });
+    if (!training()) return;
+    backward_.push_back([this, x, to, shape, p] {
+      const Rows dy = one_part(to);
+      const Value dx = program_.transient("dx", size_t(x.rows() * x.C) * sizeof(E));
+      launch<UpsampleBackward<E>>({dy.data, dx}, [=] {
+        return typename UpsampleBackward<E>::Args{shape, slice(p, dy), {p->template at<E>(dx), x.C}};
+      });
+      hand_out(x, dx, x.C);
+    });
+  }
+
+  /// Dropout of a dense map, in its place; for training only.
+  FeatureMap drop(const FeatureMap& x, const DropoutLayer& layer) {
+    FeatureMap y = x;
+    y.owners.clear();
+    own(y, 0);
+    add_dropout(layer, x.rows() * x.C, x.data, y.data);
+    backward_.push_back([this, x, y, layer] {
+      const Value dy = dense_gradient(y), dx = program_.transient("dx", size_t(x.rows() * x.C) * sizeof(E));
+      add_dropout(layer, x.rows() * x.C, dy, dx);
+      hand_out(x, dx, x.C);
+    });
+    return y;
+  }
+
+  /// x into its place in a joined tensor, for layers whose last pass cannot write there.
+  void copy(const FeatureMap& x, const FeatureMap& to) {
+    auto* const p = &program_;
+    launch<CopySlice<E>>({x.data, to.data}, [=] {
+      return typename CopySlice<E>::Args{x.rows(), x.C, slice(p, rows_of(x)), {p->template at<E>(to.data) + to.first, to.stride}};
+    });
+    if (!training()) return;
+    backward_.push_back([this, x, to] {
+      const Rows part = one_part(to);
+      for (const typename FeatureMap::Owner& o : x.owners)
+        gradients_[size_t(o.gradient)].parts.push_back({part.data, part.stride, part.first + o.channel});
+    });
   }
 
   /// A transposed convolution with its bias, into `to`: the adjoint of the convolution that `layer` describes from to's
@@ -135,8 +227,7 @@ class NetworkTape {
   /// A 1x1x1 convolution to a few outputs of unfinished values: logits [rows, head.Co] in f32 and, where wanted, their
   /// sigmoid. In training the gradient of the logits must be in `dlogits` when the backward steps run.
   void head(const Unfinished& u, const ConvLayer& head, Value logits, Value probability, Value dlogits) {
-    check<DeviceError>(u.act.kind == ActivationKind::leaky_relu || u.act.kind == ActivationKind::none,
-                       "a head after another activation than leaky relu has no fused kernel");
+    check<DeviceError>(is_leaky(u.act), "a head after another activation than leaky relu has no fused kernel");
     auto* const p = &program_;
     auto* const w = &parameters_;
     const Value ones = u.normed() ? Value{} : ones_of(u.conv.Co);
@@ -152,6 +243,45 @@ class NetworkTape {
     Gradient& g = gradients_.back();
     g.dlogit = dlogits, g.head_weight = head.weight, g.head_bias = head.bias, g.head_outputs = int(head.Co);
     backward_.push_back([this, u, gradient = int(gradients_.size()) - 1] { unfinished_backward(u, gradient); });
+  }
+
+  /// The same of a finished map, where other layers read it too; one head per map.
+  void head(const FeatureMap& x, const ConvLayer& head, Value logits, Value probability, Value dlogits) {
+    auto* const p = &program_;
+    auto* const w = &parameters_;
+    launch<HeadLogits<E>>({x.data, logits, probability}, [=] {
+      return typename HeadLogits<E>::Args{x.rows(), x.C, slice(p, rows_of(x)), nullptr, nullptr, 1, int(head.Co), w->value(head.weight),
+                                          bias_of(w, head), p->template at<float>(logits), p->template at<float>(probability)};
+    });
+    if (!training()) return;
+    Gradient& g = gradients_[size_t(x.owners.at(0).gradient)];
+    check(!g.dlogit, "two heads read one map");
+    g.dlogit = dlogits, g.head_weight = head.weight, g.head_bias = head.bias, g.head_outputs = int(head.Co);
+  }
+
+  /// The gradient of a map comes from outside: dense, in working precision, there when the backward steps run.
+  void give_gradient(const FeatureMap& m, Value gradient) { gradients_[size_t(m.owners.at(0).gradient)].parts.push_back({gradient, m.C}); }
+
+  /// A map's values in f32; in training their gradient, f32 too, must be in `gradient` when the backward steps run.
+  void values_of(const FeatureMap& m, Value values, Value gradient) {
+    if constexpr (std::is_same_v<E, float>) {
+      check(m.data == values, "an f32 map is made where it is wanted");
+      if (training()) give_gradient(m, gradient);
+    } else {
+      auto* const p = &program_;
+      const int64_t n = m.rows() * m.C;
+      launch<Convert<E, float>>({m.data, values}, [=] {
+        return typename Convert<E, float>::Args{n, p->template at<E>(m.data), p->template at<float>(values), 1};
+      });
+      if (!training()) return;
+      backward_.push_back([this, m, gradient, n, p] {
+        const Value rounded = program_.transient("gradient in working precision", size_t(n) * sizeof(E));
+        launch<Convert<float, E>>({gradient, rounded}, [=] {
+          return typename Convert<float, E>::Args{n, p->template at<float>(gradient), p->template at<E>(rounded), 1};
+        });
+        give_gradient(m, rounded);
+      });
+    }
   }
 
   // ---- backward
@@ -180,6 +310,15 @@ class NetworkTape {
     Value dlogit;  ///< [rows, head_outputs]
     int head_weight = -1, head_bias = -1, head_outputs = 0;
   };
+  /// What a derivative is taken from: v = scale z + bias + second before the activation, or the activated value.
+  struct Saved {
+    Rows z{};  ///< absent where there is no activation and no head
+    bool output = false;
+    Activation act{};
+    int bias = -1;           ///< of the convolution
+    Value scale{}, shift{};  ///< of a batch norm, instead
+    Rows second{};
+  };
 
   template <class K, class Make>
   void launch(const std::vector<Value>& uses, Make make) {
@@ -192,9 +331,28 @@ class NetworkTape {
     m.owners.push_back({int(gradients_.size()) - 1, channel});
   }
 
+  static Rows rows_of(const FeatureMap& m) { return {m.data, m.stride, m.first}; }
+  static Slice<const E> slice(const Program<Device>* p, const Rows& r) {
+    return r.data ? Slice<const E>{p->template at<E>(r.data) + r.first, r.stride} : Slice<const E>{};
+  }
+  static PoolShape pool_shape(const FeatureMap& x, const Extent& window) {
+    PoolShape s{.N = x.N, .in = {}, .C = x.C, .kernel = {}, .stride = {}};
+    for (size_t a = 0; a < 3; ++a) s.in[a] = x.extent[a], s.kernel[a] = s.stride[a] = window[a];
+    return s;
+  }
+
+  /// Padding "same" in numbers.
+  static ConvLayer padded(ConvLayer c, const Extent& in) {
+    if (!c.same) return c;
+    const Extent out = out_extent(in, c);
+    for (size_t a = 0; a < 3; ++a)
+      c.padding[a] = std::max<int64_t>((out[a] - 1) * c.stride[a] + c.dilation[a] * (c.kernel[a] - 1) + 1 - in[a], 0) / 2;
+    return c;
+  }
   static Extent out_extent(const Extent& in, const ConvLayer& c) {
     Extent out;
-    for (size_t a = 0; a < 3; ++a) out[a] = (in[a] + 2 * c.padding[a] - c.dilation[a] * (c.kernel[a] - 1) - 1) / c.stride[a] + 1;
+    for (size_t a = 0; a < 3; ++a)
+      out[a] = c.same ? (in[a] + c.stride[a] - 1) / c.stride[a] : (in[a] + 2 * c.padding[a] - c.dilation[a] * (c.kernel[a] - 1) - 1) / c.stride[a] + 1;
     return out;
   }
   /// The convolution whose gradient a transposed one is.
@@ -315,6 +473,7 @@ class NetworkTape {
                               p->template at<float>(u.shift)};
     });
   }
+  static bool is_leaky(const Activation& act) { return act.kind == ActivationKind::leaky_relu || act.kind == ActivationKind::none; }
   static float slope_of(const Activation& act) { return act.kind == ActivationKind::none ? 1 : act.a; }
   static const float* bias_of(const Parameters<Device, E>* w, const ConvLayer& c) { return c.bias < 0 ? nullptr : w->value(c.bias); }
 
@@ -324,10 +483,18 @@ class NetworkTape {
     return {nullptr, bias_of(w, u.conv)};
   }
 
+  void add_dropout(const DropoutLayer& layer, int64_t n, Value x, Value y) {
+    auto* const p = &program_;
+    launch<Dropout<E>>({x, y, layer.position}, [=] {
+      return typename Dropout<E>::Args{n, layer.seed, layer.stream, 0, p->template at<uint64_t>(layer.position), layer.rate,
+                                       p->template at<E>(x), p->template at<E>(y)};
+    });
+  }
+
   void finish_into(const Unfinished& u, const FeatureMap& to, const Pooled* pooled) {
     auto* const p = &program_;
     auto* const w = &parameters_;
-    const bool leaky = u.act.kind == ActivationKind::leaky_relu || u.act.kind == ActivationKind::none;
+    const bool leaky = is_leaky(u.act);
     const float slope = slope_of(u.act);
     check<DeviceError>(leaky || !pooled, "a pooled layer with another activation than leaky relu has no fused kernel");
     const auto destination = [p, to] { return Slice<E>{p->template at<E>(to.data) + to.first, to.stride}; };
@@ -370,10 +537,25 @@ class NetworkTape {
   }
 
   /// From the gradient of activated values to those of the convolution's parameters and input.
-  void unfinished_backward(const Unfinished& u, int gradient) {
-    const Value dz = program_.transient("dz", size_t(u.rows() * u.conv.Co) * sizeof(E));
+  void unfinished_backward(Unfinished u, int gradient) {
+    const int64_t C = u.conv.Co;
+    const Gradient& g = gradients_[size_t(gradient)];
+    if (!u.normed() && u.act.kind == ActivationKind::none && is_dense(g, C)) {  // dz is at hand
+      const Value dz = g.parts[0].data;
+      if (u.conv.bias >= 0) act_sums<false>(gradient, u.rows(), C, {}, u.conv.bias, {});
+      conv_backward(u, dz);
+      return;
+    }
+    if (u.normed() && !is_leaky(u.act)) {  // the norm's kernels know no other activation
+      gradient = before_activation(u, gradient);
+      u.act = {};
+    }
+    const Value dz = program_.transient("dz", size_t(u.rows() * C) * sizeof(E));
     if (u.normed()) norm_backward(u, gradient, dz);
-    else act_backward(u, gradient, dz);
+    else act_backward(gradient, u.rows(), C, {.z = {u.z, C}, .act = u.act, .bias = u.conv.bias}, u.conv.bias, dz);
+    conv_backward(u, dz);
+  }
+  void conv_backward(const Unfinished& u, Value dz) {
     if (is_first(u.x, u.conv)) first_conv_gradient(u.x, u.conv, dz);
     else weight_gradient(u.conv, u.x, {dz, u.conv.Co}, u.extent, u.conv.weight);
     if (!u.x.wants_gradient()) return;
@@ -382,6 +564,31 @@ class NetworkTape {
     convolve(ConvOp::backward_data, u.conv, dx, {dz, u.conv.Co}, u.extent);
     hand_out(u.x, dx.data, u.x.C);
   }
+  /// A gradient of its own for what a batch norm hands to an activation.
+  int before_activation(const Unfinished& u, int gradient) {
+    const int64_t C = u.conv.Co;
+    const Value dv = program_.transient("dv", size_t(u.rows() * C) * sizeof(E));
+    act_backward(gradient, u.rows(), C, {.z = {u.z, C}, .act = u.act, .scale = u.scale, .shift = u.shift}, -1, dv);
+    return gradient_from(dv, C);
+  }
+  int gradient_from(Value data, int64_t C) {
+    gradients_.emplace_back().parts.push_back({data, C});
+    return int(gradients_.size()) - 1;
+  }
+  void add_backward(const Unfinished& u, const FeatureMap& other, const Activation& act, const FeatureMap& y) {
+    const int64_t C = u.conv.Co;
+    const Value dv = program_.transient("dv", size_t(u.rows() * C) * sizeof(E));
+    Saved saved{.z = rows_of(y), .output = true, .act = act};
+    if (!derivative_from_output(act))
+      saved = {.z = {u.z, C}, .act = act, .bias = u.conv.bias, .scale = u.scale, .shift = u.shift, .second = rows_of(other)};
+    act_backward(y.owners[0].gradient, u.rows(), C, saved, u.normed() ? -1 : u.conv.bias, dv);
+    hand_out(other, dv, C);
+    if (!u.normed()) return conv_backward(u, dv);
+    const Value dz = program_.transient("dz", size_t(u.rows() * C) * sizeof(E));
+    norm_backward(u, gradient_from(dv, C), dz);
+    conv_backward(u, dz);
+  }
+
   // ---- gradients of activated values
 
   /// The input gradient of a consumer: dense [rows, x.C], each owner takes its channels.
@@ -433,22 +640,35 @@ class NetworkTape {
     g.parts.pop_back();
     g.parts.back() = {sum, C};
   }
-  /// The whole gradient of a map of its own as one dense tensor.
-  Value dense_gradient(const FeatureMap& m) {
-    Gradient& g = gradients_[size_t(m.owners.at(0).gradient)];
-    check(!g.parts.empty(), "a pooled tensor is read by no layer");
-    while (g.parts.size() > 1) add_last(g, m.rows(), m.C);
-    if (g.parts[0].stride != m.C || g.parts[0].first != 0) {
-      const Rows part = g.parts[0];
+  static bool is_dense(const Gradient& g, int64_t C) {
+    return g.parts.size() == 1 && g.parts[0].stride == C && g.parts[0].first == 0 && !g.pooled && !g.dlogit;
+  }
+  /// The whole gradient of a map of its own in one place, be it among the channels of a wider one.
+  Rows one_part(const FeatureMap& m) {
+    const int gradient = m.owners.at(0).gradient;
+    Gradient& g = gradients_[size_t(gradient)];
+    check(!g.parts.empty() && !g.pooled, "a tensor is read by no layer");
+    if (g.dlogit) {
       const Value dense = program_.transient("gradient", size_t(m.rows() * m.C) * sizeof(E));
-      auto* const p = &program_;
-      launch<BiasAct<E>>({part.data, dense}, [=, rows = m.rows(), C = m.C] {
-        return typename BiasAct<E>::Args{rows, C, {p->template at<E>(part.data) + part.first, part.stride}, nullptr, nullptr, {}, {},
-                                         {p->template at<E>(dense), C}};
-      });
-      g.parts[0] = {dense, m.C};
+      act_backward(gradient, m.rows(), m.C, {.z = rows_of(m), .output = true}, -1, dense);
+      g = {};
+      g.parts.push_back({dense, m.C});
     }
-    return g.parts[0].data;
+    while (g.parts.size() > 1) add_last(g, m.rows(), m.C);
+    return g.parts[0];
+  }
+  /// The same as one dense tensor.
+  Value dense_gradient(const FeatureMap& m) {
+    const Rows part = one_part(m);
+    Gradient& g = gradients_[size_t(m.owners[0].gradient)];
+    if (is_dense(g, m.C)) return part.data;
+    const Value dense = program_.transient("gradient", size_t(m.rows() * m.C) * sizeof(E));
+    auto* const p = &program_;
+    launch<CopySlice<E>>({part.data, dense}, [=, rows = m.rows(), C = m.C] {
+      return typename CopySlice<E>::Args{rows, C, slice(p, part), {p->template at<E>(dense), C}};
+    });
+    g.parts[0] = {dense, m.C};
+    return dense;
   }
 
   void norm_backward(const Unfinished& u, int gradient, Value dz) {
@@ -493,31 +713,30 @@ class NetworkTape {
     });
   }
 
-  /// Of layers without batch norm: dz, and the bias gradient.
-  void act_backward(const Unfinished& u, int gradient, Value dz) {
-    const int64_t rows = u.rows(), C = u.conv.Co;
-    const Source source = source_of(gradient, rows, C);
-    if (source.head) act_sums<true>(gradient, source, rows, C, u.z, u.act, u.conv.bias, dz);
-    else act_sums<false>(gradient, source, rows, C, u.z, u.act, u.conv.bias, dz);
+  /// Of layers without batch norm: dz, and the gradients of a bias (-1: none) and of a head.
+  void act_backward(int gradient, int64_t rows, int64_t C, const Saved& saved, int bias, Value dz) {
+    if (gradients_[size_t(gradient)].dlogit) act_sums<true>(gradient, rows, C, saved, bias, dz);
+    else act_sums<false>(gradient, rows, C, saved, bias, dz);
   }
   /// Of a place without activation.
-  void bias_backward(int gradient, int64_t rows, int64_t C, int bias, Value dy) {
-    act_sums<false>(gradient, source_of(gradient, rows, C), rows, C, {}, {}, bias, dy);
-  }
+  void bias_backward(int gradient, int64_t rows, int64_t C, int bias, Value dy) { act_sums<false>(gradient, rows, C, {}, bias, dy); }
   template <bool head>
-  void act_sums(int gradient, const Source& source, int64_t rows, int64_t C, Value z, const Activation& act, int bias, Value dz) {
+  void act_sums(int gradient, int64_t rows, int64_t C, const Saved& saved, int bias, Value dz) {
     using Sums = ActBackward<E, head>;
+    const Source source = source_of(gradient, rows, C);
     const Value partials = bias < 0 && !head ? Value{} : program_.transient("sums", size_t(Sums::workspace(rows, C, source.outputs)));
     auto* const p = &program_;
     auto* const w = &parameters_;
-    std::vector<Value> uses{z, dz, partials};
+    std::vector<Value> uses{saved.z.data, saved.second.data, saved.scale, saved.shift, dz, partials};
     uses.insert(uses.end(), source.uses.begin(), source.uses.end());
     launch<Sums>(uses, [=, from = source.make] {
       typename Sums::Args a{};
       a.rows = rows, a.C = C;
-      if (z) a.saved = {p->template at<E>(z), C};
-      a.bias = bias < 0 ? nullptr : w->value(bias);
-      a.activation = act;
+      a.saved = slice(p, saved.z), a.second = slice(p, saved.second);
+      a.saved_output = saved.output;
+      a.scale = p->template at<float>(saved.scale);
+      a.bias = saved.shift ? p->template at<float>(saved.shift) : saved.bias < 0 ? nullptr : w->value(saved.bias);
+      a.activation = saved.act;
       a.from = from();
       a.dv = {p->template at<E>(dz), C};
       a.partials = p->template at<float>(partials);

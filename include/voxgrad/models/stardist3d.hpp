@@ -55,6 +55,8 @@ class StarDist3d : public nn::Module {
   /// Passes in training so far, which decide what dropout draws; a run that goes on sets it.
   uint64_t training_passes() const { return draws_.pass; }
   void set_training_passes(uint64_t passes) { draws_.pass = passes; }
+  /// With the passes, all that dropout's draws depend on.
+  uint64_t dropout_seed() const { return draws_.seed; }
 
   StarDistMaps operator()(const Tensor& input) {
     check_input(input);
