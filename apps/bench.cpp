@@ -11,10 +11,12 @@
 
 #include "commands.hpp"
 #include "common/bench_networks.hpp"
+#include "common/card_bench.hpp"
 #include "common/clocks.hpp"
 #include "common/fma_peak.hpp"
 #include "voxgrad/autograd/backward.hpp"
 #include "voxgrad/core/parallel.hpp"
+#include "voxgrad/cuda/runtime.hpp"
 #include "voxgrad/optim/adam.hpp"
 #include "voxgrad/simd/isa.hpp"
 
@@ -99,12 +101,65 @@ BenchNetwork network(const Arguments& a, int64_t batch, const Extents& crop, boo
   return bench_stardist3d(o, batch, crop, training, Random(seed));
 }
 
+/// The card's number and the precision; nothing on the CPU, which computes in fp32 only.
+std::optional<CardBench> card_of(const Arguments& a, const Session& session) {
+  const bool given = a.given("--precision");
+  const cuda::Precision asked = given ? cuda::parse_precision(a.choice("--precision")) : cuda::Precision::bf16;
+  if (session.device() == "cpu") {
+    check<UsageError>(!given || asked == cuda::Precision::f32, "--precision ", cuda::name(asked),
+                      " needs a card, but this run is on the cpu, which computes in fp32. Use --device cuda, or leave it out.");
+    return {};
+  }
+  check<UsageError>(!a.flag("--layers"), "--layers times layers on the CPU: use --device cpu.");
+  check<DeviceError>(a.choice("--net") == "unet3d", "--net stardist3d is timed on the CPU only in this version. Use --device cpu.");
+  CardBench b;
+  b.card = int(parse_integer(session.device().substr(session.device().find(':') + 1)).value_or(0));
+  b.precision = given || cuda::device_info(b.card).sm >= 80 ? asked : cuda::Precision::f16;
+  return b;
+}
+
+/// Times of data that lies on the card, which is how a training set is used there, and beside them those with copies.
+int bench_card(const Arguments& a, CardBench bench, BenchNetwork& net, Session& session) {
+  auto progress = session.stage("bench", 2 * (bench.warmup + bench.runs), "steps");
+  int64_t done = 0;
+  const CardTimes times = time_on_card(bench, dynamic_cast<models::UNet3d&>(*net.module), Random(session.seed().value_or(42), 1), [&] {
+    session.check_stop();
+    progress->update(++done);
+  });
+  const auto least = [](const std::vector<double>& ms) { return *std::min_element(ms.begin(), ms.end()); };
+  const double mid = median(times.resident), copied = median(times.copied), rate = double(bench.batch) / mid * 1e3;
+  const double gflop = (bench.training ? net.work.training() : net.work.forward) * double(bench.batch) / 1e9;
+  const double mib = double(times.bytes) / double(1 << 20);
+  session.print(fmt::format("unet3d {} batch {} crop {}x{}x{} on {} in {}: median {:.3f} ms (min {:.3f}), {:.1f} samples/s, {:.0f} GFLOP/s; with copies "
+                            "{:.3f} ms; {:.0f} MiB on the card",
+                            a.get("--mode"), bench.batch, bench.crop[0], bench.crop[1], bench.crop[2], session.device(), cuda::name(bench.precision), mid,
+                            least(times.resident), rate, gflop / mid * 1e3, copied, mib));
+  session.result("net", a.get("--net"));
+  session.result("mode", a.get("--mode"));
+  session.result("batch", bench.batch);
+  session.result("device", session.device());
+  session.result("precision", std::string(cuda::name(bench.precision)));
+  session.result("ms_median", mid);
+  session.result("ms_min", least(times.resident));
+  session.result("copied_ms_median", copied);
+  session.result("samples_per_s", rate);
+  session.result("gflop", gflop);
+  session.result("gflops", gflop / mid * 1e3);
+  session.result("card_mib", mib);
+  return 0;
+}
+
 int run_bench(const Arguments& a, Session& session) {
   const bool training = a.choice("--mode") == "train";
   const int64_t batch = a.integer("--batch", 1, 4096), runs = a.integer("--runs", 1, 100000), warmup = a.integer("--warmup", 0, 1000);
   const Extents crop = parse_extents("--crop", a.get("--crop"));
   set_threads(session.threads());
+  std::optional<CardBench> card = card_of(a, session);
   BenchNetwork net = network(a, batch, crop, training, session.seed().value_or(42));
+  if (card) {
+    card->batch = batch, card->crop = crop, card->training = training, card->warmup = warmup, card->runs = runs;
+    return bench_card(a, *card, net, session);
+  }
   std::optional<optim::Adam> adam;
   if (training) adam.emplace(net.module->parameters(), optim::AdamOptions{.lr = 2e-4});
 
@@ -184,9 +239,10 @@ Command make_bench() {
                            {"--runs", "N", "10", "timed steps", "Output"},
                            {"--warmup", "N", "3", "steps before timing", "Output"},
                            {"--layers", "", "", "also print time and rate per layer", "Output"}},
-                          {common::threads(), common::seed()}),
+                          {common::threads(), common::cpu_unless_asked(), common::precision(), common::seed()}),
           .examples = {{"voxgrad bench --mode train --batch 8 --crop 32 --threads 2", "a whole training step"},
                        {"voxgrad bench --mode infer --batch 1 --crop 64 --layers", "inference on one 64^3 tile, per layer"},
+                       {"voxgrad bench --device cuda --batch 128 --precision bf16", "a training step on a card (docs/cuda.md)"},
                        {"voxgrad bench --net stardist3d --batch 1 --crop 32,64,64", "a training step of StarDist-3D"}},
           .more = "docs/benchmarks.md",
           .run = run_bench};

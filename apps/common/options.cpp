@@ -117,6 +117,17 @@ Option device() {
           .help = "where to compute; default VOXGRAD_DEVICE if set",
           .group = "Hardware"};
 }
+Option cpu_unless_asked() {
+  Option option = device();
+  option.fallback = "cpu";
+  return option;
+}
+Option precision() {
+  return {.name = "--precision",
+          .value = "bf16|fp16|tf32|fp32",
+          .help = "how a card stores and multiplies; default: bf16, or fp16 on cards older than compute capability 8.0",
+          .group = "Hardware"};
+}
 Option memory() {
   return {.name = "--memory",
           .value = "SIZE",

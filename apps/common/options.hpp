@@ -83,6 +83,8 @@ Option dry_run();
 Option seed(const std::string& fallback = "42");
 Option threads();
 Option device();
+Option cpu_unless_asked();  ///< the same for commands that leave a card alone unless it is named
+Option precision();
 Option memory();
 /// --quiet, --verbose, --progress, --log and --json: every subcommand has these, so main adds them by itself.
 std::vector<Option> messages();

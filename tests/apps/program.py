@@ -141,6 +141,14 @@ def convolution_method():
     expect((done.returncode, "VOXGRAD_CONV is 'fast' (expected auto or direct)" in done.stderr), (2, True), f"refusal in {done.stderr!r}")
 
 
+def bench_without_card():
+    """bench computes on the CPU unless a card is named; a precision of cards is refused there, and a card that is absent by its reason."""
+    done = run("bench", "--precision", "bf16")
+    expect((done.returncode, "--precision bf16 needs a card" in done.stderr), (2, True), f"refusal in {done.stderr!r}")
+    hidden = run("bench", "--device", "cuda", env={**os.environ, "CUDA_VISIBLE_DEVICES": ""})
+    expect((hidden.returncode, "--device cuda:" in hidden.stderr), (1, True), f"refusal in {hidden.stderr!r}")
+
+
 def closed_output():
     """`voxgrad --help | head -1` ends without a message."""
     done = subprocess.run(["bash", "-c", f"set -o pipefail; '{PROGRAM}' manpage | head -1 >/dev/null"], text=True,
@@ -151,7 +159,7 @@ def closed_output():
 def main():
     passed = failed = 0
     for check in (unknown_subcommand, every_help, every_example_parses, unknown_options, version, no_cudnn, device, completion, man_page,
-                  interrupted, convolution_method, closed_output):
+                  interrupted, convolution_method, bench_without_card, closed_output):
         try:
             check()
             passed += 1
