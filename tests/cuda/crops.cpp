@@ -16,18 +16,18 @@ namespace {
 struct Movies {
   static constexpr int64_t edge = 8;
   std::vector<data::Extent3> extents{{9, 20, 17}, {8, 8, 8}, {5, 12, 30}};
-  std::vector<float> f32;
-  std::vector<uint8_t> u8;
-  std::vector<uint16_t> u16;
-  std::vector<std::vector<uint8_t>> masks;
-  std::vector<float> weight, propensity, fractions;
-  std::vector<ResidentVolume> volumes;
-  std::vector<CropBox> crops;
+  test::Vector<float> f32;
+  test::Vector<uint8_t> u8;
+  test::Vector<uint16_t> u16;
+  std::vector<test::Vector<uint8_t>> masks;
+  test::Vector<float> weight, propensity, fractions;
+  test::Vector<ResidentVolume> volumes;
+  test::Vector<CropBox> crops;
 
   Movies() {
     test::Numbers numbers(5);
     for (const data::Extent3& e : extents) {
-      std::vector<uint8_t> mask(size_t(data::voxel_count(e)));
+      test::Vector<uint8_t> mask(size_t(data::voxel_count(e)));
       for (uint8_t& m : mask) m = uint8_t(numbers.below(3));
       masks.push_back(mask);
     }
@@ -101,11 +101,13 @@ void check_batches(data::LoaderOptions o) {
   data::Loader loader(movies.source(), o);
   const int32_t p[3] = {int32_t(o.patch[0]), int32_t(o.patch[1]), int32_t(o.patch[2])};
   const auto n = int64_t(movies.crops.size());
-  LoaderPosition at{0, 0};
+  test::Vector<LoaderPosition> position(1, LoaderPosition{0, 0});
+  LoaderPosition& at = position[0];
   data::Batch batch;
   for (int i = 0; i < 9; ++i) {
     if (at.position == n) at = {at.epoch + 1, 0};
-    const auto order = data::epoch_order(n, o.seed, at.epoch, o.shuffle);
+    const std::vector<int64_t> epoch = data::epoch_order(n, o.seed, at.epoch, o.shuffle);
+    const test::Vector<int64_t> order(epoch.begin(), epoch.end());
     const int count = int(std::min<int64_t>(o.batch, n - at.position));
     const size_t voxels = size_t(count * data::voxel_count(o.patch));
     Guarded<PatchBox> boxes{size_t(count)};
@@ -156,10 +158,10 @@ TEST_CASE("batches on the GPU: targets of fractions, none, and outputs that nobo
   movies.volumes[0].target = movies.fractions.data();
   movies.volumes[0].target_type = VoxelType::f32;
   movies.volumes[1].target = nullptr;
-  const PatchBox boxes[2] = {{{0, {0, 0, 0}, {8, 8, 8}}, 1, {1, 2, 3}}, {{1, {0, 0, 0}, {8, 8, 8}}, 2, {1, 2, 3}}};
+  const test::Vector<PatchBox> boxes{{{0, {0, 0, 0}, {8, 8, 8}}, 1, {1, 2, 3}}, {{1, {0, 0, 0}, {8, 8, 8}}, 2, {1, 2, 3}}};
   Guarded<float> x(2 * 64), target(2 * 64);
-  test::run<GatherCrops<float, float>>({2, {8, 8, 8}, {4, 4, 4}, movies.volumes.data(), boxes, x.data(), target.data(), nullptr, nullptr}, x, target);
+  test::run<GatherCrops<float, float>>({2, {8, 8, 8}, {4, 4, 4}, movies.volumes.data(), boxes.data(), x.data(), target.data(), nullptr, nullptr}, x, target);
   for (size_t i = 0; i < 128; ++i) REQUIRE(target[i] == (i < 64 ? 0.25f : 0.0f));
-  test::run<GatherCrops<float, float>>({2, {8, 8, 8}, {4, 4, 4}, movies.volumes.data(), boxes, x.data(), nullptr, nullptr, nullptr}, x);
+  test::run<GatherCrops<float, float>>({2, {8, 8, 8}, {4, 4, 4}, movies.volumes.data(), boxes.data(), x.data(), nullptr, nullptr, nullptr}, x);
   for (size_t i = 0; i < 128; ++i) REQUIRE(std::isfinite(x[i]));
 }

@@ -30,12 +30,12 @@ void check_loss(size_t n, bool weighted, float loss_scale) {
     want += (weighted ? double(w[i]) : 1) * F::f(z64[i], t64[i]);
   }
   cpu::loss_backward_ref<F, double>(int64_t(n), double(loss_scale) / double(n), z64.data(), t64.data(), dz64.data());
-  OptimizerState state = optimizer_state({});
-  state.loss_scale = loss_scale;
-  state.iteration = 4;  // 4 % 3 = 1
+  test::Vector<OptimizerState> state(1, optimizer_state({}));
+  state[0].loss_scale = loss_scale;
+  state[0].iteration = 4;  // 4 % 3 = 1
   Guarded<double> partial(size_t(K::workspace_bytes(int64_t(n))) / sizeof(double));
-  test::run<K>({int64_t(n), z.data(), t.data(), weighted ? w.data() : nullptr, dz.data(), partial.data(), 1 / double(n), &state}, dz, partial);
-  test::run<FinishSum>({int64_t(partial.size()), partial.data(), 1 / double(n), {ring.data(), 3, &state}}, ring);
+  test::run<K>({int64_t(n), z.data(), t.data(), weighted ? w.data() : nullptr, dz.data(), partial.data(), 1 / double(n), state.data()}, dz, partial);
+  test::run<FinishSum>({int64_t(partial.size()), partial.data(), 1 / double(n), {ring.data(), 3, state.data()}}, ring);
   REQUIRE(ring[1] == Approx(want / double(n)).epsilon(1e-6));
   REQUIRE((std::isnan(ring[0]) && std::isnan(ring[2])));
   for (size_t i = 0; i < n; ++i)

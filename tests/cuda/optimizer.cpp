@@ -17,6 +17,15 @@ using namespace voxgrad;
 using namespace voxgrad::cuda;
 using test::Guarded;
 
+namespace voxgrad::cuda::test {
+/// Counts and settings stay as they are, bit by bit; bias corrections need the card's pow.
+template <>
+struct Numbered<OptimizerState> {
+  using type = float;
+  static constexpr bool mixed = true;
+};
+}  // namespace voxgrad::cuda::test
+
 namespace {
 
 /// A parameter on the CPU that optim:: steps, and its twin in arenas.
@@ -50,7 +59,12 @@ struct Twins {
   Guarded<E> e;
 };
 
-void advance(OptimizerState& state) { emulate<AdvanceStep>({&state}); }
+void advance(OptimizerState& state) {
+  Guarded<OptimizerState> twin(1);
+  twin[0] = state;
+  test::run<AdvanceStep>({twin.data()}, twin);
+  state = twin[0];
+}
 
 template <class E, class G>
 void check_adam(size_t n, const optim::AdamOptions& o) {
@@ -61,13 +75,13 @@ void check_adam(size_t n, const optim::AdamOptions& o) {
   settings.lr = o.lr, settings.beta1 = o.beta1, settings.beta2 = o.beta2, settings.eps = o.eps, settings.weight_decay = o.weight_decay;
   settings.decoupled = o.decoupled, settings.epsilon_hat = o.epsilon_hat;
   settings.dynamic_scale = std::is_same_v<E, f16>;
-  OptimizerState state = optimizer_state(settings);
+  test::Vector<OptimizerState> state(1, optimizer_state(settings));
   for (int step = 0; step < 5; ++step) {
     twins.draw(settings.dynamic_scale ? 1024 : 1);
-    state.loss_scale = settings.dynamic_scale ? 1024 : 1;
+    state[0].loss_scale = settings.dynamic_scale ? 1024 : 1;
     adam.step();
-    advance(state);
-    test::run<AdamArena<E, G>>({int64_t(n), twins.w.data(), twins.g.data(), twins.m.data(), twins.v.data(), twins.e.data(), &state}, twins.w,
+    advance(state[0]);
+    test::run<AdamArena<E, G>>({int64_t(n), twins.w.data(), twins.g.data(), twins.m.data(), twins.v.data(), twins.e.data(), state.data()}, twins.w,
                                twins.m, twins.v, twins.e);
     twins.compare(2e-6);
     for (size_t i = 0; i < n; ++i) {
@@ -75,7 +89,7 @@ void check_adam(size_t n, const optim::AdamOptions& o) {
       REQUIRE(twins.v[i] == Approx(adam.second_moment(0).template span<float>()[i]).epsilon(1e-5).margin(1e-9));
     }
   }
-  REQUIRE(state.step == 5);
+  REQUIRE(state[0].step == 5);
 }
 
 template <class E, class G>
@@ -85,13 +99,13 @@ void check_sgd(size_t n, const optim::SgdOptions& o) {
   optim::Sgd sgd({{"w", &twins.parameter, true}}, o);
   OptimizerSettings settings;
   settings.lr = o.lr, settings.momentum = o.momentum, settings.weight_decay = o.weight_decay, settings.nesterov = o.nesterov;
-  OptimizerState state = optimizer_state(settings);
+  test::Vector<OptimizerState> state(1, optimizer_state(settings));
   Guarded<float> buffer(n);  // NaN: the first step must not read it
   for (int step = 0; step < 5; ++step) {
     twins.draw(1);
     sgd.step();
-    advance(state);
-    test::run<SgdArena<E, G>>({int64_t(n), twins.w.data(), twins.g.data(), o.momentum == 0 ? nullptr : buffer.data(), twins.e.data(), &state},
+    advance(state[0]);
+    test::run<SgdArena<E, G>>({int64_t(n), twins.w.data(), twins.g.data(), o.momentum == 0 ? nullptr : buffer.data(), twins.e.data(), state.data()},
                               twins.w, buffer, twins.e);
     twins.compare(2e-6);
   }
@@ -122,12 +136,13 @@ TEMPLATE_TEST_CASE("non-finite gradients anywhere are found", "", float, bf16, f
       for (const size_t at : {size_t(0), n / 2, n - 1}) {
         Guarded<TestType> g(n);
         for (size_t i = 0; i < n; ++i) g[i] = TestType(float(i) - 1000);
-        OptimizerState state = optimizer_state({});
-        emulate<NonFiniteCheck<TestType>>({int64_t(n), g.data(), &state});
-        REQUIRE(state.nonfinite == 0);
+        Guarded<OptimizerState> state(1);
+        state[0] = optimizer_state({});
+        test::run<NonFiniteCheck<TestType>>({int64_t(n), g.data(), state.data()}, state);
+        REQUIRE(state[0].nonfinite == 0);
         g[at] = TestType(bad);
-        emulate<NonFiniteCheck<TestType>>({int64_t(n), g.data(), &state});
-        REQUIRE(state.nonfinite == 1);
+        test::run<NonFiniteCheck<TestType>>({int64_t(n), g.data(), state.data()}, state);
+        REQUIRE(state[0].nonfinite == 1);
       }
 }
 
@@ -155,14 +170,15 @@ TEST_CASE("loss scale: halved with a skipped step, doubled after many clean ones
 
 TEST_CASE("a skipped step changes no parameter and no moment") {
   Twins<f16, f16> t(50);
-  OptimizerState s = optimizer_state({});
+  test::Vector<OptimizerState> state(1, optimizer_state({}));
+  OptimizerState& s = state[0];
   s.nonfinite = 1;
   advance(s);
   REQUIRE(s.loss_scale == 1);  // without dynamic_scale it stays
   t.draw(1);
   t.g[7] = f16(std::nanf(""));
   const std::vector<float> before(t.w.data(), t.w.data() + t.w.size());
-  test::run<AdamArena<f16, f16>>({50, t.w.data(), t.g.data(), t.m.data(), t.v.data(), t.e.data(), &s}, t.w, t.m, t.v, t.e);
-  test::run<SgdArena<f16, f16>>({50, t.w.data(), t.g.data(), nullptr, t.e.data(), &s}, t.w, t.e);
+  test::run<AdamArena<f16, f16>>({50, t.w.data(), t.g.data(), t.m.data(), t.v.data(), t.e.data(), state.data()}, t.w, t.m, t.v, t.e);
+  test::run<SgdArena<f16, f16>>({50, t.w.data(), t.g.data(), nullptr, t.e.data(), state.data()}, t.w, t.e);
   for (size_t i = 0; i < 50; ++i) REQUIRE((t.w[i] == before[i] && t.m[i] == 0 && t.v[i] == 0 && t.e[i].bits == 0xffff));
 }

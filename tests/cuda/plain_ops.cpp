@@ -139,11 +139,12 @@ TEST_CASE("softmax on the GPU: both directions") {
       for (float& v : x.mutable_span<float>()) v = numbers.between(-90, 90);
       for (float& v : dy.mutable_span<float>()) v = numbers.between(-1, 1);
       Guarded<float> y(size_t(rows * C)), dx(y.size());
+      const test::Vector<float> from(x.span<float>().begin(), x.span<float>().end()), slopes(dy.span<float>().begin(), dy.span<float>().end());
       x.set_requires_grad();
       const Tensor want = softmax(x);
       backward(sum(want * dy));
-      test::run<Softmax>({rows, C, x.span<float>().data(), y.data()}, y);
-      test::run<SoftmaxBackward>({rows, C, y.data(), dy.span<float>().data(), dx.data()}, dx);
+      test::run<Softmax>({rows, C, from.data(), y.data()}, y);
+      test::run<SoftmaxBackward>({rows, C, y.data(), slopes.data(), dx.data()}, dx);
       for (size_t i = 0; i < y.size(); ++i) {
         REQUIRE(y[i] == want.span<float>()[i]);
         REQUIRE(dx[i] == x.grad().span<float>()[i]);
@@ -159,8 +160,9 @@ TEST_CASE("dropout on the GPU drops what the CPU drops") {
   const Tensor want = dropout(x, 0.3, random);
   Guarded<float> y(5003);
   Guarded<bf16> low_x(5003), low(5003);
-  const uint64_t advance = 1000000000;
-  test::run<Dropout<float>>({5003, 9, 3, 7, &advance, 0.3, x.span<float>().data(), y.data()}, y);
+  const test::Vector<uint64_t> advance(1, 1000000000);
+  const test::Vector<float> from(x.span<float>().begin(), x.span<float>().end());
+  test::run<Dropout<float>>({5003, 9, 3, 7, advance.data(), 0.3, from.data(), y.data()}, y);
   for (size_t i = 0; i < y.size(); ++i) {
     REQUIRE(y[i] == want.span<float>()[i]);
     low_x[i] = bf16(x.span<float>()[i]);

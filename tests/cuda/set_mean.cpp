@@ -58,9 +58,9 @@ void check_terms(const Case& c, const std::vector<SetFunction>& functions) {
 
   cuda::test::run<SetMeanForward>({p, partial.data()}, partial);
   cuda::test::run<SetMeanFinish>({c.groups, c.size, int(terms), partial.data(), sums.data(), bad.data()}, sums, bad);
-  OptimizerState state = optimizer_state({});
-  state.loss_scale = 8;
-  cuda::test::run<SetMeanBackward>({p, coefficient.data(), &state, dz.data()}, dz);
+  cuda::test::Vector<OptimizerState> state(1, optimizer_state({}));
+  state[0].loss_scale = 8;
+  cuda::test::run<SetMeanBackward>({p, coefficient.data(), state.data(), dz.data()}, dz);
 
   REQUIRE(bad[0] == -1);
   for (int64_t g = 0; g < c.groups; ++g)

@@ -13,6 +13,19 @@ using namespace voxgrad;
 using namespace voxgrad::cuda;
 using test::Guarded;
 
+namespace voxgrad::cuda::test {
+template <>
+struct Numbered<RayLossResult> {
+  using type = double;
+  static constexpr bool mixed = true;
+};
+template <>
+struct Numbered<ObjectLossResult> {
+  using type = double;
+  static constexpr bool mixed = true;
+};
+}  // namespace voxgrad::cuda::test
+
 namespace {
 
 template <class E>
@@ -34,8 +47,8 @@ void check_rays(int64_t voxels, int64_t rays, kernels::RayError kind) {
   const double background = 0.25, factor = 0.5;
   Guarded<double> partial(size_t(RayLossForward<E>::workspace_bytes(voxels)) / sizeof(double));
   Guarded<RayLossResult> result(1);
-  OptimizerState state = optimizer_state({});
-  state.loss_scale = 4;
+  test::Vector<OptimizerState> state(1, optimizer_state({}));
+  state[0].loss_scale = 4;
   test::run<RayLossForward<E>>({voxels, rays, kind, dist.data(), target.data(), mask.data(), partial.data()}, partial);
   test::run<RayLossFinish>({voxels, partial.data(), background, result.data(), {ring.data(), 2, nullptr}}, result, ring);
   if (kind == kernels::RayError::overlap) {
@@ -47,7 +60,7 @@ void check_rays(int64_t voxels, int64_t rays, kernels::RayError kind) {
   backward(loss * (factor * 4));
   REQUIRE(double(ring[0]) == Approx(loss.item()).epsilon(1e-6));
   test::run<RayLossBackward<E>>(
-      {voxels, rays, kind, dist.data(), target.data(), mask.data(), result.data(), background, factor, &state, ddist.data()}, ddist);
+      {voxels, rays, kind, dist.data(), target.data(), mask.data(), result.data(), background, factor, state.data(), ddist.data()}, ddist);
   const double rounding = std::is_same_v<E, float> ? 1e-5 : std::is_same_v<E, f16> ? 1e-3 : 8e-3;
   for (size_t i = 0; i < all; ++i) {
     const float want = x.grad().span<float>()[i];
@@ -80,11 +93,11 @@ TEST_CASE("object loss on the GPU: masked cross-entropy of clipped probabilities
       }
       Guarded<double> partial(size_t(ObjectLossForward::workspace_bytes(int64_t(n))) / sizeof(double));
       Guarded<ObjectLossResult> result(1);
-      OptimizerState state = optimizer_state({});
-      state.loss_scale = 16;
+      test::Vector<OptimizerState> state(1, optimizer_state({}));
+      state[0].loss_scale = 16;
       test::run<ObjectLossForward>({int64_t(n), z.data(), t.data(), partial.data()}, partial);
-      test::run<ObjectLossFinish>({int64_t(n), partial.data(), result.data(), {ring.data(), 1, &state}}, result, ring);
-      test::run<ObjectLossBackward>({int64_t(n), z.data(), t.data(), result.data(), 0.5, &state, dz.data()}, dz);
+      test::run<ObjectLossFinish>({int64_t(n), partial.data(), result.data(), {ring.data(), 1, state.data()}}, result, ring);
+      test::run<ObjectLossBackward>({int64_t(n), z.data(), t.data(), result.data(), 0.5, state.data(), dz.data()}, dz);
       x.set_requires_grad();
       const Tensor loss = models::stardist_prob_loss(sigmoid(x), target);
       backward(loss * 8.0);
@@ -113,9 +126,9 @@ TEST_CASE("class loss on the GPU: softmax and weighted cross-entropy") {
           }
         }
         Guarded<double> partial(size_t(ClassLoss::workspace_bytes(int64_t(voxels))) / sizeof(double));
-        OptimizerState state = optimizer_state({});
-        state.loss_scale = 16;
-        test::run<ClassLoss>({int64_t(voxels), int64_t(classes), z.data(), t.data(), weighted ? w.data() : nullptr, 0.5, &state, dz.data(), partial.data()}, dz, partial);
+        test::Vector<OptimizerState> state(1, optimizer_state({}));
+        state[0].loss_scale = 16;
+        test::run<ClassLoss>({int64_t(voxels), int64_t(classes), z.data(), t.data(), weighted ? w.data() : nullptr, 0.5, state.data(), dz.data(), partial.data()}, dz, partial);
         test::run<FinishSum>({int64_t(partial.size()), partial.data(), 1 / double(voxels), {ring.data(), 1, nullptr}}, ring);
         x.set_requires_grad();
         const Tensor loss = models::stardist_class_loss(softmax(x), target, weighted ? weights : std::vector<double>{});
