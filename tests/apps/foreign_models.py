@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """A folder of the published pipeline through every subcommand, as it is: foreign_models.py PROGRAM SOURCE_DIR"""
 import json
+import os
 import pathlib
 import shutil
 import subprocess
 import sys
 import tempfile
 
-PROGRAM, SOURCE = sys.argv[1], pathlib.Path(sys.argv[2])
+PROGRAM, SOURCE = os.path.abspath(sys.argv[1]), pathlib.Path(sys.argv[2])
 REFERENCE = SOURCE / "tests/golden/torch_archive/reference"
 
 
