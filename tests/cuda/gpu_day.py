@@ -64,7 +64,8 @@ with tempfile.TemporaryDirectory() as folder:  # a day on which inference fails
     script(os.path.join(folder, "bin", "nvidia-smi"), CARD)
     script(os.path.join(folder, "bin", "compute-sanitizer"), "exit 0\n")
     script(os.path.join(folder, "build", "apps", "voxgrad"), PROGRAM)
-    script(os.path.join(folder, "build", "tests", "cuda", "test_gpu"), "exit 0\n")
+    for tests in ("test_gpu", "test_cuda"):
+        script(os.path.join(folder, "build", "tests", "cuda", tests), "exit 0\n")
     r = run(folder)
     check("a failing part makes the exit status 1", r.returncode == 1)
     page, data = text_of(os.path.join(folder, "page.md")), json.loads(text_of(os.path.join(folder, "out", "gpu.json")))

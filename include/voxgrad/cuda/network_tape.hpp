@@ -3,26 +3,17 @@
 // Layers of a planned network: each call adds the steps of a forward pass to a program and remembers how its backward
 // pass goes; backward() then adds those in reverse. Nothing is computed here, only planned.
 //
-// Convolutions leave their raw output z; batch norm, bias and activation are done by finish(), in one pass that also pools
-// and places the result into a joined tensor. Gradients of activated values are never summed up in memory: every consumer
-// leaves its part (a dense tensor, a run of channels, a pooled gradient, a head's outer product), and the pass that needs
-// the gradient reads them all (GradientSource).
+// Convolutions (conv_steps.hpp) leave their raw output z; batch norm, bias and activation are done by finish(), in one pass
+// that also pools and places the result into a joined tensor. gradient_steps.hpp has what gradients are made of.
 
 #include <functional>
-#include <optional>
 #include <utility>
 #include <vector>
 
-#include "voxgrad/cuda/conv_spec.hpp"
-#include "voxgrad/cuda/feature_map.hpp"
-#include "voxgrad/cuda/kernels/act_backward.hpp"
-#include "voxgrad/cuda/kernels/bias_act.hpp"
+#include "voxgrad/cuda/gradient_steps.hpp"
 #include "voxgrad/cuda/kernels/channel_moments.hpp"
-#include "voxgrad/cuda/kernels/convert.hpp"
-#include "voxgrad/cuda/kernels/copy_slice.hpp"
 #include "voxgrad/cuda/kernels/dropout.hpp"
 #include "voxgrad/cuda/kernels/finish_norm.hpp"
-#include "voxgrad/cuda/kernels/first_conv_weight.hpp"
 #include "voxgrad/cuda/kernels/head_logits.hpp"
 #include "voxgrad/cuda/kernels/max_pool.hpp"
 #include "voxgrad/cuda/kernels/norm_act.hpp"
@@ -31,12 +22,19 @@
 #include "voxgrad/cuda/kernels/norm_backward_sums.hpp"
 #include "voxgrad/cuda/kernels/pointwise.hpp"
 #include "voxgrad/cuda/kernels/upsample.hpp"
-#include "voxgrad/cuda/parameters.hpp"
 
 namespace voxgrad::cuda {
 
 template <class Device, class E>
-class NetworkTape {
+class NetworkTape : private GradientSteps<Device, E> {
+  using Base = GradientSteps<Device, E>;
+  using typename Base::Gradient, typename Base::Pooled, typename Base::Rows, typename Base::Saved, typename Base::Source;
+  using Base::program_, Base::parameters_, Base::training_, Base::gradients_, Base::rows_of, Base::slice,
+      Base::bias_of, Base::padded, Base::out_extent, Base::adjoint_of, Base::convolve, Base::weight_gradient,
+      Base::is_first, Base::first_conv, Base::first_conv_gradient, Base::own, Base::hand_out, Base::source_of,
+      Base::is_dense, Base::one_part, Base::dense_gradient, Base::act_backward, Base::bias_backward,
+      Base::gradient_from;
+
  public:
   /// A convolution whose raw output still waits for batch norm or bias, and for its activation.
   struct Unfinished {
@@ -53,10 +51,10 @@ class NetworkTape {
   };
 
   NetworkTape(Program<Device>& program, Parameters<Device, E>& parameters, NormMode mode, Math math)
-      : program_(program), parameters_(parameters), mode_(mode), math_(math) {}
+      : Base(program, parameters, math, mode == NormMode::training), mode_(mode) {}
 
   Program<Device>& program() { return program_; }
-  bool training() const { return mode_ == NormMode::training; }
+  bool training() const { return training_; }
 
   // ---- maps
 
@@ -126,7 +124,7 @@ class NetworkTape {
     const FeatureMap y = dense(u.N, u.extent, u.conv.Co);
     auto* const p = &program_;
     auto* const w = &parameters_;
-    launch<BiasAct<E>>({u.z, u.scale, u.shift, other.data, y.data}, [=] {
+    program_.template launch<BiasAct<E>>({u.z, u.scale, u.shift, other.data, y.data}, [=] {
       const auto [scale, shift] = affine(p, w, u);
       return typename BiasAct<E>::Args{u.rows(), u.conv.Co, {p->template at<E>(u.z), u.conv.Co}, scale, shift, slice(p, rows_of(other)), act,
                                        {p->template at<E>(y.data), y.C}};
@@ -142,13 +140,13 @@ class NetworkTape {
     const FeatureMap y = dense(x.N, {shape.out(0), shape.out(1), shape.out(2)}, x.C);
     const Value argmax = training() ? program_.transient("argmax", size_t(y.rows() * y.C)) : Value{};
     auto* const p = &program_;
-    launch<MaxPool<E>>({x.data, y.data, argmax}, [=] {
+    program_.template launch<MaxPool<E>>({x.data, y.data, argmax}, [=] {
       return typename MaxPool<E>::Args{shape, slice(p, rows_of(x)), {p->template at<E>(y.data), y.C}, p->template at<uint8_t>(argmax)};
     });
     if (!training()) return y;
     backward_.push_back([this, x, y, shape, argmax, p] {
       const Value dy = dense_gradient(y), dx = program_.transient("dx", size_t(x.rows() * x.C) * sizeof(E));
-      launch<MaxPoolBackward<E>>({dy, argmax, dx}, [=] {
+      program_.template launch<MaxPoolBackward<E>>({dy, argmax, dx}, [=] {
         return typename MaxPoolBackward<E>::Args{shape, {p->template at<E>(dy), y.C}, p->template at<uint8_t>(argmax), {p->template at<E>(dx), x.C}};
       });
       hand_out(x, dx, x.C);
@@ -160,14 +158,14 @@ class NetworkTape {
   void upsample(const FeatureMap& x, const Extent& factor, const FeatureMap& to) {
     const UpsampleShape shape{x.N, {x.extent[0], x.extent[1], x.extent[2]}, x.C, {factor[0], factor[1], factor[2]}};
     auto* const p = &program_;
-    launch<Upsample<E>>({x.data, to.data}, [=] {
+    program_.template launch<Upsample<E>>({x.data, to.data}, [=] {
       return typename Upsample<E>::Args{shape, slice(p, rows_of(x)), {p->template at<E>(to.data) + to.first, to.stride}};
     });
     if (!training()) return;
     backward_.push_back([this, x, to, shape, p] {
       const Rows dy = one_part(to);
       const Value dx = program_.transient("dx", size_t(x.rows() * x.C) * sizeof(E));
-      launch<UpsampleBackward<E>>({dy.data, dx}, [=] {
+      program_.template launch<UpsampleBackward<E>>({dy.data, dx}, [=] {
         return typename UpsampleBackward<E>::Args{shape, slice(p, dy), {p->template at<E>(dx), x.C}};
       });
       hand_out(x, dx, x.C);
@@ -191,7 +189,7 @@ class NetworkTape {
   /// x into its place in a joined tensor, for layers whose last pass cannot write there.
   void copy(const FeatureMap& x, const FeatureMap& to) {
     auto* const p = &program_;
-    launch<CopySlice<E>>({x.data, to.data}, [=] {
+    program_.template launch<CopySlice<E>>({x.data, to.data}, [=] {
       return typename CopySlice<E>::Args{x.rows(), x.C, slice(p, rows_of(x)), {p->template at<E>(to.data) + to.first, to.stride}};
     });
     if (!training()) return;
@@ -231,7 +229,7 @@ class NetworkTape {
     auto* const p = &program_;
     auto* const w = &parameters_;
     const Value ones = u.normed() ? Value{} : ones_of(u.conv.Co);
-    launch<HeadLogits<E>>({u.z, u.scale, u.shift, ones, logits, probability}, [=] {
+    program_.template launch<HeadLogits<E>>({u.z, u.scale, u.shift, ones, logits, probability}, [=] {
       auto [scale, shift] = affine(p, w, u);
       if (!scale) scale = p->template at<float>(ones);
       return typename HeadLogits<E>::Args{u.rows(), u.conv.Co, {p->template at<E>(u.z), u.conv.Co}, scale, shift, slope_of(u.act),
@@ -249,7 +247,7 @@ class NetworkTape {
   void head(const FeatureMap& x, const ConvLayer& head, Value logits, Value probability, Value dlogits) {
     auto* const p = &program_;
     auto* const w = &parameters_;
-    launch<HeadLogits<E>>({x.data, logits, probability}, [=] {
+    program_.template launch<HeadLogits<E>>({x.data, logits, probability}, [=] {
       return typename HeadLogits<E>::Args{x.rows(), x.C, slice(p, rows_of(x)), nullptr, nullptr, 1, int(head.Co), w->value(head.weight),
                                           bias_of(w, head), p->template at<float>(logits), p->template at<float>(probability)};
     });
@@ -270,13 +268,13 @@ class NetworkTape {
     } else {
       auto* const p = &program_;
       const int64_t n = m.rows() * m.C;
-      launch<Convert<E, float>>({m.data, values}, [=] {
+      program_.template launch<Convert<E, float>>({m.data, values}, [=] {
         return typename Convert<E, float>::Args{n, p->template at<E>(m.data), p->template at<float>(values), 1};
       });
       if (!training()) return;
       backward_.push_back([this, m, gradient, n, p] {
         const Value rounded = program_.transient("gradient in working precision", size_t(n) * sizeof(E));
-        launch<Convert<float, E>>({gradient, rounded}, [=] {
+        program_.template launch<Convert<float, E>>({gradient, rounded}, [=] {
           return typename Convert<float, E>::Args{n, p->template at<float>(gradient), p->template at<E>(rounded), 1};
         });
         give_gradient(m, rounded);
@@ -293,154 +291,10 @@ class NetworkTape {
   }
 
  private:
-  /// Dense values, or a run of channels of wider ones.
-  struct Rows {
-    Value data;
-    int64_t stride, first = 0;
-  };
-  struct Pooled {
-    Extent window, full;  ///< of a window; of the volume that is pooled
-    FeatureMap map{};
-    Value argmax{};
-  };
-  /// What consumers left for the gradient of one producer's output.
-  struct Gradient {
-    std::vector<Rows> parts;
-    std::optional<Pooled> pooled;
-    Value dlogit;  ///< [rows, head_outputs]
-    int head_weight = -1, head_bias = -1, head_outputs = 0;
-  };
-  /// What a derivative is taken from: v = scale z + bias + second before the activation, or the activated value.
-  struct Saved {
-    Rows z{};  ///< absent where there is no activation and no head
-    bool output = false;
-    Activation act{};
-    int bias = -1;           ///< of the convolution
-    Value scale{}, shift{};  ///< of a batch norm, instead
-    Rows second{};
-  };
-
-  template <class K, class Make>
-  void launch(const std::vector<Value>& uses, Make make) {
-    program_.step(K::name, uses, [device = &program_.device(), make] { device->template launch<K>(make()); });
-  }
-
-  void own(FeatureMap& m, int64_t channel) {
-    if (!training()) return;
-    gradients_.emplace_back();
-    m.owners.push_back({int(gradients_.size()) - 1, channel});
-  }
-
-  static Rows rows_of(const FeatureMap& m) { return {m.data, m.stride, m.first}; }
-  static Slice<const E> slice(const Program<Device>* p, const Rows& r) {
-    return r.data ? Slice<const E>{p->template at<E>(r.data) + r.first, r.stride} : Slice<const E>{};
-  }
   static PoolShape pool_shape(const FeatureMap& x, const Extent& window) {
     PoolShape s{.N = x.N, .in = {}, .C = x.C, .kernel = {}, .stride = {}};
     for (size_t a = 0; a < 3; ++a) s.in[a] = x.extent[a], s.kernel[a] = s.stride[a] = window[a];
     return s;
-  }
-
-  /// Padding "same" in numbers.
-  static ConvLayer padded(ConvLayer c, const Extent& in) {
-    if (!c.same) return c;
-    const Extent out = out_extent(in, c);
-    for (size_t a = 0; a < 3; ++a)
-      c.padding[a] = std::max<int64_t>((out[a] - 1) * c.stride[a] + c.dilation[a] * (c.kernel[a] - 1) + 1 - in[a], 0) / 2;
-    return c;
-  }
-  static Extent out_extent(const Extent& in, const ConvLayer& c) {
-    Extent out;
-    for (size_t a = 0; a < 3; ++a)
-      out[a] = c.same ? (in[a] + c.stride[a] - 1) / c.stride[a] : (in[a] + 2 * c.padding[a] - c.dilation[a] * (c.kernel[a] - 1) - 1) / c.stride[a] + 1;
-    return out;
-  }
-  /// The convolution whose gradient a transposed one is.
-  static ConvLayer adjoint_of(ConvLayer layer) {
-    std::swap(layer.Ci, layer.Co);
-    return layer;
-  }
-
-  // ---- convolutions
-
-  ConvSpec spec_of(ConvOp op, const ConvLayer& c, const FeatureMap& x, int64_t y_stride, const Extent& y_extent) const {
-    ConvSpec s;
-    s.op = op;
-    s.io = element_of<E>;
-    s.math = math_;
-    s.N = int(x.N), s.Ci = int(c.Ci), s.Co = int(c.Co);
-    for (size_t a = 0; a < 3; ++a) {
-      s.in[a] = int(x.extent[a]), s.out[a] = int(y_extent[a]);
-      s.kernel[a] = int(c.kernel[a]), s.stride[a] = int(c.stride[a]);
-      s.padding[a] = int(c.padding[a]), s.dilation[a] = int(c.dilation[a]);
-    }
-    s.x_row_stride = x.stride == c.Ci ? 0 : x.stride;
-    s.y_row_stride = y_stride == c.Co ? 0 : y_stride;
-    return s;
-  }
-  /// forward: y from x; backward_data: x from y.
-  void convolve(ConvOp op, const ConvLayer& c, const FeatureMap& x, const Rows& y, const Extent& y_extent) {
-    const ConvSpec spec = spec_of(op, c, x, y.stride, y_extent);
-    const Value workspace = workspace_for(spec);
-    auto* const p = &program_;
-    auto* const w = &parameters_;
-    program_.step(name(op), {x.data, y.data, workspace}, [p, w, spec, c, x, y, workspace] {
-      E *const xs = p->template at<E>(x.data) + x.first, *const ys = p->template at<E>(y.data) + y.first;
-      const bool forward = spec.op == ConvOp::forward;
-      p->device().convolve(spec, forward ? xs : ys, w->working(c.weight), forward ? ys : xs, p->at(workspace));
-    });
-  }
-  /// The gradient of `weight` of the convolution c from x to y, given dy, into the parameters' gradient.
-  void weight_gradient(const ConvLayer& c, const FeatureMap& x, const Rows& dy, const Extent& y_extent, int weight) {
-    const ConvSpec spec = spec_of(ConvOp::backward_weight, c, x, dy.stride, y_extent);
-    const Value workspace = workspace_for(spec);
-    constexpr bool direct = std::is_same_v<E, float>;
-    const Value dw = direct ? Value{} : program_.transient("dw", size_t(w_span(spec)) * sizeof(E));
-    auto* const p = &program_;
-    auto* const w = &parameters_;
-    program_.step(name(spec.op), {x.data, dy.data, dw, workspace}, [p, w, spec, x, dy, dw, weight, workspace] {
-      void* to = w->gradient(weight);
-      if constexpr (!direct) to = p->at(dw);
-      p->device().convolve(spec, p->template at<E>(x.data) + x.first, p->template at<E>(dy.data) + dy.first, to, p->at(workspace));
-    });
-    if constexpr (!direct)
-      launch<Convert<E, float>>({dw}, [p, w, dw, weight, n = w_span(spec)] {
-        return typename Convert<E, float>::Args{n, p->template at<E>(dw), w->gradient(weight), 1};
-      });
-  }
-  /// Whether FirstConv takes a layer: few channels of the network's input, odd kernels, "same" extents.
-  bool is_first(const FeatureMap& x, const ConvLayer& c) const {
-    bool same = x.C <= 4 && x.stride == x.C && x.owners.empty();
-    for (size_t a = 0; a < 3; ++a)
-      same = same && c.kernel[a] % 2 == 1 && c.stride[a] == 1 && c.dilation[a] == 1 && c.padding[a] == c.kernel[a] / 2;
-    return same;
-  }
-  static FirstConvShape first_shape(const FeatureMap& x, const ConvLayer& c) {
-    return {x.N, {x.extent[0], x.extent[1], x.extent[2]}, c.Ci, c.Co, {c.kernel[0], c.kernel[1], c.kernel[2]}};
-  }
-  void first_conv(const FeatureMap& x, const ConvLayer& c, Value z) {
-    auto* const p = &program_;
-    auto* const w = &parameters_;
-    launch<FirstConv<E>>({x.data, z}, [=] {
-      return typename FirstConv<E>::Args{first_shape(x, c), p->template at<E>(x.data), w->value(c.weight), nullptr, 1,
-                                         {p->template at<E>(z), c.Co}};
-    });
-  }
-  void first_conv_gradient(const FeatureMap& x, const ConvLayer& c, Value dz) {
-    const Value partials = program_.transient("sums", size_t(FirstConvWeight<E>::workspace(first_shape(x, c))));
-    auto* const p = &program_;
-    auto* const w = &parameters_;
-    launch<FirstConvWeight<E>>({x.data, dz, partials}, [=] {
-      return typename FirstConvWeight<E>::Args{first_shape(x, c), p->template at<E>(x.data), {p->template at<E>(dz), c.Co},
-                                               p->template at<float>(partials)};
-    });
-    launch<FinishFirstConvWeight>({partials}, [=] {
-      return FinishFirstConvWeight::Args{first_shape(x, c), p->template at<float>(partials), w->gradient(c.weight), nullptr};
-    });
-  }
-  Value workspace_for(const ConvSpec& spec) {
-    const size_t bytes = program_.device().conv_workspace(spec);
-    return bytes == 0 ? Value{} : program_.transient("convolution workspace", bytes);
   }
 
   // ---- what follows a convolution
@@ -454,7 +308,7 @@ class NetworkTape {
     auto* const p = &program_;
     auto* const w = &parameters_;
     if (mode_ == NormMode::running_statistics) {
-      launch<RunningNorm>({u.mean, u.inv_std, u.scale, u.shift}, [p, w, u, C] {
+      program_.template launch<RunningNorm>({u.mean, u.inv_std, u.scale, u.shift}, [p, w, u, C] {
         return RunningNorm::Args{C, w->value(u.norm.gamma), w->value(u.norm.beta), bias_of(w, u.conv), w->buffer(u.norm.mean),
                                  w->buffer(u.norm.variance), u.norm.eps, p->template at<float>(u.mean), p->template at<float>(u.inv_std),
                                  p->template at<float>(u.scale), p->template at<float>(u.shift)};
@@ -462,10 +316,10 @@ class NetworkTape {
       return;
     }
     const Value partials = program_.transient("moments", size_t(ChannelMoments<E>::workspace(rows, C)));
-    launch<ChannelMoments<E>>({u.z, partials}, [p, u, rows, C, partials] {
+    program_.template launch<ChannelMoments<E>>({u.z, partials}, [p, u, rows, C, partials] {
       return typename ChannelMoments<E>::Args{rows, C, {p->template at<E>(u.z), C}, p->template at<float>(partials)};
     });
-    launch<FinishNorm>({partials, u.mean, u.inv_std, u.scale, u.shift}, [p, w, u, rows, C, partials, moves = training()] {
+    program_.template launch<FinishNorm>({partials, u.mean, u.inv_std, u.scale, u.shift}, [p, w, u, rows, C, partials, moves = training()] {
       return FinishNorm::Args{C, ChannelMoments<E>::parts(rows, C), p->template at<float>(partials), w->value(u.norm.gamma),
                               w->value(u.norm.beta), bias_of(w, u.conv), u.norm.eps, u.norm.momentum, u.norm.unbiased,
                               moves ? w->buffer(u.norm.mean) : nullptr, moves ? w->buffer(u.norm.variance) : nullptr,
@@ -475,7 +329,6 @@ class NetworkTape {
   }
   static bool is_leaky(const Activation& act) { return act.kind == ActivationKind::leaky_relu || act.kind == ActivationKind::none; }
   static float slope_of(const Activation& act) { return act.kind == ActivationKind::none ? 1 : act.a; }
-  static const float* bias_of(const Parameters<Device, E>* w, const ConvLayer& c) { return c.bias < 0 ? nullptr : w->value(c.bias); }
 
   /// scale and shift of what is left to do before the activation; without norm: null and the bias.
   static std::pair<const float*, const float*> affine(const Program<Device>* p, const Parameters<Device, E>* w, const Unfinished& u) {
@@ -485,7 +338,7 @@ class NetworkTape {
 
   void add_dropout(const DropoutLayer& layer, int64_t n, Value x, Value y) {
     auto* const p = &program_;
-    launch<Dropout<E>>({x, y, layer.position}, [=] {
+    program_.template launch<Dropout<E>>({x, y, layer.position}, [=] {
       return typename Dropout<E>::Args{n, layer.seed, layer.stream, 0, p->template at<uint64_t>(layer.position), layer.rate,
                                        p->template at<E>(x), p->template at<E>(y)};
     });
@@ -500,7 +353,7 @@ class NetworkTape {
     const auto destination = [p, to] { return Slice<E>{p->template at<E>(to.data) + to.first, to.stride}; };
     if (pooled) {
       const Value ones = u.normed() ? Value{} : ones_of(u.conv.Co);
-      launch<NormActPool<E>>({u.z, u.scale, u.shift, ones, to.data, pooled->map.data, pooled->argmax}, [=, pool = *pooled] {
+      program_.template launch<NormActPool<E>>({u.z, u.scale, u.shift, ones, to.data, pooled->map.data, pooled->argmax}, [=, pool = *pooled] {
         auto [scale, shift] = affine(p, w, u);
         if (!scale) scale = p->template at<float>(ones);
         typename NormActPool<E>::Args a{};
@@ -514,12 +367,12 @@ class NetworkTape {
         return a;
       });
     } else if (u.normed() && leaky) {
-      launch<NormAct<E>>({u.z, u.scale, u.shift, to.data}, [=] {
+      program_.template launch<NormAct<E>>({u.z, u.scale, u.shift, to.data}, [=] {
         const auto [scale, shift] = affine(p, w, u);
         return typename NormAct<E>::Args{u.rows(), u.conv.Co, {p->template at<E>(u.z), u.conv.Co}, scale, shift, slope, destination()};
       });
     } else {
-      launch<BiasAct<E>>({u.z, u.scale, u.shift, to.data}, [=] {
+      program_.template launch<BiasAct<E>>({u.z, u.scale, u.shift, to.data}, [=] {
         const auto [scale, shift] = affine(p, w, u);
         return typename BiasAct<E>::Args{u.rows(), u.conv.Co, {p->template at<E>(u.z), u.conv.Co}, scale, shift, {}, u.act, destination()};
       });
@@ -532,7 +385,7 @@ class NetworkTape {
   Value ones_of(int64_t C) {
     const Value ones = channels("ones", C);
     auto* const p = &program_;
-    launch<Fill<float>>({ones}, [p, ones, C] { return Fill<float>::Args{C, 1, p->template at<float>(ones)}; });
+    program_.template launch<Fill<float>>({ones}, [p, ones, C] { return Fill<float>::Args{C, 1, p->template at<float>(ones)}; });
     return ones;
   }
 
@@ -542,7 +395,7 @@ class NetworkTape {
     const Gradient& g = gradients_[size_t(gradient)];
     if (!u.normed() && u.act.kind == ActivationKind::none && is_dense(g, C)) {  // dz is at hand
       const Value dz = g.parts[0].data;
-      if (u.conv.bias >= 0) act_sums<false>(gradient, u.rows(), C, {}, u.conv.bias, {});
+      if (u.conv.bias >= 0) bias_backward(gradient, u.rows(), C, u.conv.bias, {});
       conv_backward(u, dz);
       return;
     }
@@ -571,10 +424,6 @@ class NetworkTape {
     act_backward(gradient, u.rows(), C, {.z = {u.z, C}, .act = u.act, .scale = u.scale, .shift = u.shift}, -1, dv);
     return gradient_from(dv, C);
   }
-  int gradient_from(Value data, int64_t C) {
-    gradients_.emplace_back().parts.push_back({data, C});
-    return int(gradients_.size()) - 1;
-  }
   void add_backward(const Unfinished& u, const FeatureMap& other, const Activation& act, const FeatureMap& y) {
     const int64_t C = u.conv.Co;
     const Value dv = program_.transient("dv", size_t(u.rows() * C) * sizeof(E));
@@ -587,88 +436,6 @@ class NetworkTape {
     const Value dz = program_.transient("dz", size_t(u.rows() * C) * sizeof(E));
     norm_backward(u, gradient_from(dv, C), dz);
     conv_backward(u, dz);
-  }
-
-  // ---- gradients of activated values
-
-  /// The input gradient of a consumer: dense [rows, x.C], each owner takes its channels.
-  void hand_out(const FeatureMap& x, Value dx, int64_t stride) {
-    for (const typename FeatureMap::Owner& o : x.owners)
-      if (o.gradient >= 0) gradients_[size_t(o.gradient)].parts.push_back({dx, stride, o.channel});
-  }
-
-  /// All parts of a gradient as kernels read them, and the values they lie in.
-  struct Source {
-    std::vector<Value> uses;
-    std::function<GradientSource<E>()> make;
-    bool head = false;
-    int outputs = 0;
-  };
-  Source source_of(int gradient, int64_t rows, int64_t C) {
-    Gradient& g = gradients_[size_t(gradient)];
-    while (g.parts.size() > 2) add_last(g, rows, C);
-    Value pooled;
-    if (g.pooled) pooled = dense_gradient(g.pooled->map);
-    Source s;
-    for (const Rows& r : g.parts) s.uses.push_back(r.data);
-    if (g.pooled) s.uses.insert(s.uses.end(), {pooled, g.pooled->argmax});
-    if (g.dlogit) s.uses.push_back(g.dlogit);
-    s.head = bool(g.dlogit);
-    s.outputs = g.head_outputs;
-    s.make = [p = &program_, w = &parameters_, g, pooled] {
-      GradientSource<E> from;
-      Slice<const E>* const places[] = {&from.first, &from.second};
-      for (size_t i = 0; i < g.parts.size(); ++i) *places[i] = {p->template at<E>(g.parts[i].data) + g.parts[i].first, g.parts[i].stride};
-      if (g.pooled) {
-        const Extent &e = g.pooled->full, &k = g.pooled->window;
-        from.pooled = {p->template at<E>(pooled), p->template at<uint8_t>(g.pooled->argmax), PoolWindows(e[0], e[1], e[2], k[0], k[1], k[2])};
-      }
-      if (g.dlogit) from.head = {p->template at<float>(g.dlogit), w->value(g.head_weight), g.head_outputs};
-      return from;
-    };
-    return s;
-  }
-  /// Adds the last part into a new dense tensor together with the one before it.
-  void add_last(Gradient& g, int64_t rows, int64_t C) {
-    const Rows a = g.parts[g.parts.size() - 2], b = g.parts.back();
-    const Value sum = program_.transient("gradient", size_t(rows * C) * sizeof(E));
-    auto* const p = &program_;
-    launch<BiasAct<E>>({a.data, b.data, sum}, [=] {
-      return typename BiasAct<E>::Args{rows, C, {p->template at<E>(a.data) + a.first, a.stride}, nullptr, nullptr,
-                                       {p->template at<E>(b.data) + b.first, b.stride}, {}, {p->template at<E>(sum), C}};
-    });
-    g.parts.pop_back();
-    g.parts.back() = {sum, C};
-  }
-  static bool is_dense(const Gradient& g, int64_t C) {
-    return g.parts.size() == 1 && g.parts[0].stride == C && g.parts[0].first == 0 && !g.pooled && !g.dlogit;
-  }
-  /// The whole gradient of a map of its own in one place, be it among the channels of a wider one.
-  Rows one_part(const FeatureMap& m) {
-    const int gradient = m.owners.at(0).gradient;
-    Gradient& g = gradients_[size_t(gradient)];
-    check(!g.parts.empty() && !g.pooled, "a tensor is read by no layer");
-    if (g.dlogit) {
-      const Value dense = program_.transient("gradient", size_t(m.rows() * m.C) * sizeof(E));
-      act_backward(gradient, m.rows(), m.C, {.z = rows_of(m), .output = true}, -1, dense);
-      g = {};
-      g.parts.push_back({dense, m.C});
-    }
-    while (g.parts.size() > 1) add_last(g, m.rows(), m.C);
-    return g.parts[0];
-  }
-  /// The same as one dense tensor.
-  Value dense_gradient(const FeatureMap& m) {
-    const Rows part = one_part(m);
-    Gradient& g = gradients_[size_t(m.owners[0].gradient)];
-    if (is_dense(g, m.C)) return part.data;
-    const Value dense = program_.transient("gradient", size_t(m.rows() * m.C) * sizeof(E));
-    auto* const p = &program_;
-    launch<CopySlice<E>>({part.data, dense}, [=, rows = m.rows(), C = m.C] {
-      return typename CopySlice<E>::Args{rows, C, slice(p, part), {p->template at<E>(dense), C}};
-    });
-    g.parts[0] = {dense, m.C};
-    return dense;
   }
 
   void norm_backward(const Unfinished& u, int gradient, Value dz) {
@@ -688,12 +455,12 @@ class NetworkTape {
     auto* const w = &parameters_;
     std::vector<Value> uses{u.z, u.mean, u.inv_std, u.scale, u.shift, partials};
     uses.insert(uses.end(), source.uses.begin(), source.uses.end());
-    launch<Sums>(uses, [=, from = source.make] {
+    program_.template launch<Sums>(uses, [=, from = source.make] {
       return typename Sums::Args{rows, C, {p->template at<E>(u.z), C}, p->template at<float>(u.scale), p->template at<float>(u.shift),
                                  p->template at<float>(u.mean), p->template at<float>(u.inv_std), slope, from(), p->template at<float>(partials)};
     });
     const Gradient& g = gradients_[size_t(gradient)];
-    launch<FinishNormBackward>({partials, u.mean, u.inv_std, u.scale, z_factor, offset}, [=, weight = g.head_weight, bias = g.head_bias] {
+    program_.template launch<FinishNormBackward>({partials, u.mean, u.inv_std, u.scale, z_factor, offset}, [=, weight = g.head_weight, bias = g.head_bias] {
       FinishNormBackward::Args a{};
       a.C = C, a.rows = rows, a.parts = Sums::parts(rows, C);
       a.partials = p->template at<float>(partials);
@@ -706,48 +473,10 @@ class NetworkTape {
     });
     uses = {u.z, u.scale, u.shift, z_factor, offset, dz};
     uses.insert(uses.end(), source.uses.begin(), source.uses.end());
-    launch<NormBackwardApply<E>>(uses, [=, from = source.make] {
+    program_.template launch<NormBackwardApply<E>>(uses, [=, from = source.make] {
       return typename NormBackwardApply<E>::Args{rows, C, {p->template at<E>(u.z), C}, p->template at<float>(u.scale),
                                                  p->template at<float>(u.shift), slope, from(), p->template at<float>(z_factor),
                                                  p->template at<float>(offset), {p->template at<E>(dz), C}};
-    });
-  }
-
-  /// Of layers without batch norm: dz, and the gradients of a bias (-1: none) and of a head.
-  void act_backward(int gradient, int64_t rows, int64_t C, const Saved& saved, int bias, Value dz) {
-    if (gradients_[size_t(gradient)].dlogit) act_sums<true>(gradient, rows, C, saved, bias, dz);
-    else act_sums<false>(gradient, rows, C, saved, bias, dz);
-  }
-  /// Of a place without activation.
-  void bias_backward(int gradient, int64_t rows, int64_t C, int bias, Value dy) { act_sums<false>(gradient, rows, C, {}, bias, dy); }
-  template <bool head>
-  void act_sums(int gradient, int64_t rows, int64_t C, const Saved& saved, int bias, Value dz) {
-    using Sums = ActBackward<E, head>;
-    const Source source = source_of(gradient, rows, C);
-    const Value partials = bias < 0 && !head ? Value{} : program_.transient("sums", size_t(Sums::workspace(rows, C, source.outputs)));
-    auto* const p = &program_;
-    auto* const w = &parameters_;
-    std::vector<Value> uses{saved.z.data, saved.second.data, saved.scale, saved.shift, dz, partials};
-    uses.insert(uses.end(), source.uses.begin(), source.uses.end());
-    launch<Sums>(uses, [=, from = source.make] {
-      typename Sums::Args a{};
-      a.rows = rows, a.C = C;
-      a.saved = slice(p, saved.z), a.second = slice(p, saved.second);
-      a.saved_output = saved.output;
-      a.scale = p->template at<float>(saved.scale);
-      a.bias = saved.shift ? p->template at<float>(saved.shift) : saved.bias < 0 ? nullptr : w->value(saved.bias);
-      a.activation = saved.act;
-      a.from = from();
-      a.dv = {p->template at<E>(dz), C};
-      a.partials = p->template at<float>(partials);
-      return a;
-    });
-    if (!partials) return;
-    const Gradient& g = gradients_[size_t(gradient)];
-    launch<FinishActBackward>({partials}, [=, weight = g.head_weight, head_bias = g.head_bias] {
-      return FinishActBackward::Args{C, Sums::parts(rows, C), p->template at<float>(partials), source.outputs,
-                                     bias < 0 ? nullptr : w->gradient(bias), head ? w->gradient(weight) : nullptr,
-                                     head && head_bias >= 0 ? w->gradient(head_bias) : nullptr};
     });
   }
 
@@ -755,17 +484,13 @@ class NetworkTape {
   void place_with_bias(Value y, int bias, const FeatureMap& to) {
     auto* const p = &program_;
     auto* const w = &parameters_;
-    launch<BiasAct<E>>({y, to.data}, [=] {
+    program_.template launch<BiasAct<E>>({y, to.data}, [=] {
       return typename BiasAct<E>::Args{to.rows(), to.C, {p->template at<E>(y), to.C}, nullptr, bias < 0 ? nullptr : w->value(bias), {}, {},
                                        {p->template at<E>(to.data) + to.first, to.stride}};
     });
   }
 
-  Program<Device>& program_;
-  Parameters<Device, E>& parameters_;
   NormMode mode_;
-  Math math_;
-  std::vector<Gradient> gradients_;
   std::vector<std::function<void()>> backward_;
 };
 

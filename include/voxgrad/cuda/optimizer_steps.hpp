@@ -29,16 +29,16 @@ class OptimizerSteps {
     auto* const w = &weights_;
     const int64_t n = weights_.learnable().total();
     if constexpr (std::is_same_v<E, f16>)
-      launch<NonFiniteCheck<float>>([=, s = state_] { return NonFiniteCheck<float>::Args{n, w->gradients(), p->template at<OptimizerState>(s)}; });
-    launch<AdvanceStep>([=, s = state_] { return AdvanceStep::Args{p->template at<OptimizerState>(s)}; });
+      program_.template launch<NonFiniteCheck<float>>({state_}, [=, s = state_] { return NonFiniteCheck<float>::Args{n, w->gradients(), p->template at<OptimizerState>(s)}; });
+    program_.template launch<AdvanceStep>({state_}, [=, s = state_] { return AdvanceStep::Args{p->template at<OptimizerState>(s)}; });
     E* working = nullptr;
     if constexpr (!std::is_same_v<E, float>) working = weights_.workings();
     if (kind == OptimizerKind::adam)
-      launch<AdamArena<E>>([=, s = state_] {
+      program_.template launch<AdamArena<E>>({state_}, [=, s = state_] {
         return typename AdamArena<E>::Args{n, w->values(), w->gradients(), w->moments(0), w->moments(1), working, p->template at<OptimizerState>(s)};
       });
     else
-      launch<SgdArena<E>>([=, s = state_, momentum = settings.momentum] {
+      program_.template launch<SgdArena<E>>({state_}, [=, s = state_, momentum = settings.momentum] {
         return typename SgdArena<E>::Args{n, w->values(), w->gradients(), momentum == 0 ? nullptr : w->moments(0), working,
                                           p->template at<OptimizerState>(s)};
       });
@@ -66,11 +66,6 @@ class OptimizerSteps {
   }
 
  private:
-  template <class K, class Make>
-  void launch(Make make) {
-    program_.step(K::name, {state_}, [device = &program_.device(), make] { device->template launch<K>(make()); });
-  }
-
   Program<Device>& program_;
   Parameters<Device, E>& weights_;
   Value state_;

@@ -62,6 +62,11 @@ class Program {
     }
     steps_.push_back({name, std::move(work)});
   }
+  /// Adds a step that launches K; `make` gives its arguments when it runs.
+  template <class K, class Make>
+  void launch(const std::vector<Value>& uses, Make make) {
+    step(K::name, uses, [device = &device_, make] { device->template launch<K>(make()); });
+  }
   /// Keeps a value alive to the end of the run, so that it can be read afterwards.
   void keep(Value v) { values_[size_t(v.index)].kept = true; }
 

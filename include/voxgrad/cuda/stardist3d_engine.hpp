@@ -11,7 +11,7 @@
 #include "voxgrad/cuda/kernels/ray_loss.hpp"
 #include "voxgrad/cuda/kernels/softmax.hpp"
 #include "voxgrad/cuda/optimizer_steps.hpp"
-#include "voxgrad/cuda/pass_counters.hpp"
+#include "voxgrad/cuda/planned_network.hpp"
 #include "voxgrad/cuda/stardist3d_plan.hpp"
 
 namespace voxgrad::cuda {
@@ -31,27 +31,15 @@ struct StarDist3dSizes {
   }
 };
 
-/// f32 input in working precision.
-template <class E, class Device>
-Value add_input(Program<Device>& program, Value x, int64_t n) {
-  if constexpr (std::is_same_v<E, float>) {
-    return x;
-  } else {
-    const Value rounded = program.transient("x in working precision", size_t(n) * sizeof(E));
-    program.step("convert", {x, rounded}, [p = &program, x, rounded, n] {
-      p->device().template launch<Convert<float, E>>({n, p->template at<float>(x), p->template at<E>(rounded), 1});
-    });
-    return rounded;
-  }
-}
-
 template <class Device, class E>
-class StarDist3dTrainer : public StarDist3dTraining {
+class StarDist3dTrainer : public PlannedNetwork<StarDist3dTraining, StarDist3dLayers, Device, E> {
+  using Base = PlannedNetwork<StarDist3dTraining, StarDist3dLayers, Device, E>;
+  using Base::device_, Base::net_, Base::weights_, Base::counters_, Base::program_;
+
  public:
   StarDist3dTrainer(Device& device, const StarDist3dTrainingOptions& options, Math math)
-      : device_(device), options_(options), net_(options.net), sizes_(net_, options.batch, options.crop),
-        weights_(device, net_.learnable, net_.buffers, true, options.optimizer == OptimizerKind::adam ? 2 : 1), counters_(net_.counters),
-        program_(device), optimizer_(program_, weights_) {
+      : Base(device, options.net, true, moments_of(options.optimizer)), options_(options), sizes_(net_, options.batch, options.crop),
+        optimizer_(program_, weights_) {
     const StarDist3dShape& s = options_.net;
     classes_ = s.classes > 0 ? s.classes + 1 : 0;
     check<UsageError>(options_.dist_loss != kernels::RayError::overlap, "stardist3d on a device: the overlap is a measure, no loss");
@@ -69,7 +57,7 @@ class StarDist3dTrainer : public StarDist3dTraining {
     ddist_ = callers ? program_.persistent("ddist", rays_bytes) : program_.transient("ddist", rays_bytes);
 
     NetworkTape<Device, E> tape(program_, weights_, NormMode::training, math);
-    const FeatureMap input = tape.input(add_input<E>(program_, x_, sizes_.inputs), options_.batch, options_.crop, s.in_channels);
+    const FeatureMap input = tape.input(this->rounded(x_, sizes_.inputs), options_.batch, options_.crop, s.in_channels);
     const FeatureMap dist = StarDist3dPlan<Device, E>(tape, net_, values_)(input);
     add_losses(dist.data);
     forward_end_ = program_.size();
@@ -80,15 +68,6 @@ class StarDist3dTrainer : public StarDist3dTraining {
     optimizer_.set(options_.settings, 0);
     put_class_weights();
   }
-
-  void put(std::string_view name, std::span<const float> values, Part part) override {
-    if (!counters_.put(name, values)) weights_.upload(name, values, part);
-  }
-  void get(std::string_view name, std::span<float> values, Part part) override {
-    if (!counters_.get(name, values)) weights_.download(name, values, part);
-  }
-  size_t weight_bytes() const override { return weights_.bytes(); }
-  size_t arena_bytes() const override { return program_.arena_bytes() + program_.persistent_bytes(); }
 
   void set(const OptimizerSettings& settings, int64_t step) override { optimizer_.set(settings, step); }
   void step(const StarDistBatch& batch) override {
@@ -101,7 +80,6 @@ class StarDist3dTrainer : public StarDist3dTraining {
     begin_pass();
     device_.run(program_, 0, program_.size());
   }
-  void wait() override { device_.synchronize(); }
   StarDistStepLoss forward(const StarDistBatch& batch, const StarDistMapsOf<float>& maps) override {
     const bool all = options_.losses == StarDistLosses::host;
     check(options_.losses != StarDistLosses::device, "stardist3d on a device: its losses are its own, a step has no halves");
@@ -135,7 +113,6 @@ class StarDist3dTrainer : public StarDist3dTraining {
   void restore(const OptimizerState& state) override { optimizer_.restore(state); }
   uint64_t training_passes() const override { return passes_; }
   void set_training_passes(uint64_t passes) override { passes_ = passes; }
-  Parameters<Device, E>& weights() { return weights_; }
 
  private:
   Value grid_values(const char* name, int64_t channels) { return program_.persistent(name, size_t(sizes_.voxels * channels) * sizeof(float)); }
@@ -211,13 +188,13 @@ class StarDist3dTrainer : public StarDist3dTraining {
     const int64_t n = sizes_.voxels;
     const Value state = optimizer_.where(), partials = program_.transient("object loss", size_t(ObjectLossForward::workspace_bytes(n))),
                 result = program_.transient("object loss", sizeof(ObjectLossResult));
-    add<ObjectLossForward>({values_.logit, prob_, partials}, [this, p, n, partials] {
+    program_.template launch<ObjectLossForward>({values_.logit, prob_, partials}, [this, p, n, partials] {
       return ObjectLossForward::Args{n, p->template at<float>(values_.logit), p->template at<float>(prob_), p->template at<double>(partials)};
     });
-    add<ObjectLossFinish>({partials, result, prob_ring_, state}, [this, p, n, partials, result] {
+    program_.template launch<ObjectLossFinish>({partials, result, prob_ring_, state}, [this, p, n, partials, result] {
       return ObjectLossFinish::Args{n, p->template at<double>(partials), p->template at<ObjectLossResult>(result), losses_into(prob_ring_)};
     });
-    add<ObjectLossBackward>({values_.logit, prob_, result, state, values_.dlogit}, [this, p, n, result, state] {
+    program_.template launch<ObjectLossBackward>({values_.logit, prob_, result, state, values_.dlogit}, [this, p, n, result, state] {
       return ObjectLossBackward::Args{n, p->template at<float>(values_.logit), p->template at<float>(prob_), p->template at<ObjectLossResult>(result),
                                       options_.prob_weight, p->template at<OptimizerState>(state), p->template at<float>(values_.dlogit)};
     });
@@ -230,15 +207,15 @@ class StarDist3dTrainer : public StarDist3dTraining {
     auto* const p = &program_;
     const Value state = optimizer_.where(), partials = program_.transient("ray loss", size_t(RayLossForward<E>::workspace_bytes(n))),
                 result = program_.transient("ray loss", sizeof(RayLossResult));
-    add<RayLossForward<E>>({dist, dist_, mask_, partials}, [this, p, n, rays, dist, partials] {
+    program_.template launch<RayLossForward<E>>({dist, dist_, mask_, partials}, [this, p, n, rays, dist, partials] {
       return typename RayLossForward<E>::Args{n, rays, options_.dist_loss, p->template at<E>(dist), p->template at<float>(dist_),
                                               p->template at<float>(mask_), p->template at<double>(partials)};
     });
-    add<RayLossFinish>({partials, result, dist_ring_, state}, [this, p, n, partials, result] {
+    program_.template launch<RayLossFinish>({partials, result, dist_ring_, state}, [this, p, n, partials, result] {
       return RayLossFinish::Args{n, p->template at<double>(partials), options_.background_reg, p->template at<RayLossResult>(result),
                                  losses_into(dist_ring_)};
     });
-    add<RayLossBackward<E>>({dist, dist_, mask_, result, state, ddist_}, [this, p, n, rays, dist, result, state] {
+    program_.template launch<RayLossBackward<E>>({dist, dist_, mask_, result, state, ddist_}, [this, p, n, rays, dist, result, state] {
       return typename RayLossBackward<E>::Args{n, rays, options_.dist_loss, p->template at<E>(dist), p->template at<float>(dist_),
                                                p->template at<float>(mask_), p->template at<RayLossResult>(result), options_.background_reg,
                                                options_.dist_weight, p->template at<OptimizerState>(state), p->template at<E>(ddist_)};
@@ -251,28 +228,19 @@ class StarDist3dTrainer : public StarDist3dTraining {
     auto* const p = &program_;
     const int64_t n = sizes_.voxels;
     const Value state = optimizer_.where(), partials = program_.transient("class loss", size_t(ClassLoss::workspace_bytes(n)));
-    add<ClassLoss>({values_.class_logit, class_, class_weights_, state, values_.dclass_logit, partials}, [this, p, n, partials, state] {
+    program_.template launch<ClassLoss>({values_.class_logit, class_, class_weights_, state, values_.dclass_logit, partials}, [this, p, n, partials, state] {
       return ClassLoss::Args{n, classes_, p->template at<float>(values_.class_logit), p->template at<float>(class_),
                              p->template at<float>(class_weights_), options_.prob_class_weight, p->template at<OptimizerState>(state),
                              p->template at<float>(values_.dclass_logit), p->template at<double>(partials)};
     });
-    add<FinishSum>({partials, class_ring_, state}, [this, p, n, partials] {
+    program_.template launch<FinishSum>({partials, class_ring_, state}, [this, p, n, partials] {
       return FinishSum::Args{ClassLoss::workspace_bytes(n) / int64_t(sizeof(double)), p->template at<double>(partials), 1.0 / double(n),
                              losses_into(class_ring_)};
     });
   }
-  template <class K, class Make>
-  void add(const std::vector<Value>& uses, Make make) {
-    program_.step(K::name, uses, [device = &device_, make] { device->template launch<K>(make()); });
-  }
 
-  Device& device_;
   StarDist3dTrainingOptions options_;
-  StarDist3dLayers net_;
   StarDist3dSizes sizes_;
-  Parameters<Device, E> weights_;
-  PassCounters counters_;
-  Program<Device> program_;
   OptimizerSteps<Device, E> optimizer_;
   StarDist3dValues values_;
   Value x_, prob_, dist_, mask_, class_, ddist_, class_weights_, prob_ring_, dist_ring_, class_ring_;
@@ -282,12 +250,14 @@ class StarDist3dTrainer : public StarDist3dTraining {
 };
 
 template <class Device, class E>
-class StarDist3dPredictor : public StarDist3dInference {
+class StarDist3dPredictor : public PlannedNetwork<StarDist3dInference, StarDist3dLayers, Device, E> {
+  using Base = PlannedNetwork<StarDist3dInference, StarDist3dLayers, Device, E>;
+  using Base::device_, Base::net_, Base::weights_, Base::counters_, Base::program_;
+
  public:
   /// norm: running statistics, or those of each batch, which then must be full.
   StarDist3dPredictor(Device& device, const StarDist3dShape& shape, int64_t batch, const Extent& tile, NormMode norm, Math math)
-      : device_(device), net_(shape), one_(net_, 1, tile), weights_(device, net_.learnable, net_.buffers, false, 0), counters_(net_.counters),
-        program_(device), batch_(batch), norm_(norm) {
+      : Base(device, shape, false, 0), one_(net_, 1, tile), batch_(batch), norm_(norm) {
     check<UsageError>(norm != NormMode::training, "stardist3d on a device: a prediction does not train");
     const int64_t classes = shape.classes > 0 ? shape.classes + 1 : 0, voxels = StarDist3dSizes(net_, batch, tile).voxels;
     const auto grid_values = [&](const char* name, int64_t channels) {
@@ -305,7 +275,7 @@ class StarDist3dPredictor : public StarDist3dInference {
     if constexpr (std::is_same_v<E, float>) values.dist = dist_;
 
     NetworkTape<Device, E> tape(program_, weights_, norm, math);
-    const FeatureMap input = tape.input(add_input<E>(program_, x_, batch * one_.inputs), batch, tile, shape.in_channels);
+    const FeatureMap input = tape.input(this->rounded(x_, batch * one_.inputs), batch, tile, shape.in_channels);
     tape.values_of(StarDist3dPlan<Device, E>(tape, net_, values)(input), dist_, {});
     if (classes > 0)
       program_.step(Softmax::name, {class_}, [p = &program_, c = class_, voxels, classes] {
@@ -313,15 +283,6 @@ class StarDist3dPredictor : public StarDist3dInference {
       });
     program_.plan();
   }
-
-  void put(std::string_view name, std::span<const float> values, Part part) override {
-    if (!counters_.put(name, values)) weights_.upload(name, values, part);
-  }
-  void get(std::string_view name, std::span<float> values, Part part) override {
-    if (!counters_.get(name, values)) weights_.download(name, values, part);
-  }
-  size_t weight_bytes() const override { return weights_.bytes(); }
-  size_t arena_bytes() const override { return program_.arena_bytes() + program_.persistent_bytes(); }
 
   void run(int64_t count, const float* x, const StarDistPrediction& to) override {
     check(count > 0 && count <= batch_ && (norm_ == NormMode::running_statistics || count == batch_),
@@ -338,15 +299,9 @@ class StarDist3dPredictor : public StarDist3dInference {
     get_map(to.prob_class, class_, net_.shape.classes + 1);
   }
   void repeat() override { device_.run(program_, 0, program_.size()); }
-  void wait() override { device_.synchronize(); }
 
  private:
-  Device& device_;
-  StarDist3dLayers net_;
   StarDist3dSizes one_;  ///< of one tile
-  Parameters<Device, E> weights_;
-  PassCounters counters_;
-  Program<Device> program_;
   int64_t batch_;
   NormMode norm_;
   Value x_, prob_, logit_, dist_, class_;

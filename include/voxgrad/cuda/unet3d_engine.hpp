@@ -7,22 +7,23 @@
 #include <utility>
 
 #include "voxgrad/cuda/engines.hpp"
-#include "voxgrad/cuda/kernels/adam.hpp"
-#include "voxgrad/cuda/kernels/advance_step.hpp"
 #include "voxgrad/cuda/kernels/crops.hpp"
 #include "voxgrad/cuda/kernels/finish_sum.hpp"
 #include "voxgrad/cuda/kernels/loss.hpp"
-#include "voxgrad/cuda/pass_counters.hpp"
+#include "voxgrad/cuda/optimizer_steps.hpp"
+#include "voxgrad/cuda/planned_network.hpp"
 #include "voxgrad/cuda/unet3d_plan.hpp"
 
 namespace voxgrad::cuda {
 
 template <class Device, class E>
-class UNet3dTrainer : public UNet3dTraining {
+class UNet3dTrainer : public PlannedNetwork<UNet3dTraining, UNet3dLayers, Device, E> {
+  using Base = PlannedNetwork<UNet3dTraining, UNet3dLayers, Device, E>;
+  using Base::device_, Base::net_, Base::weights_, Base::counters_, Base::program_;
+
  public:
   UNet3dTrainer(Device& device, const UNet3dTrainingOptions& options, Math math)
-      : device_(device), options_(options), net_(options.net),
-        weights_(device, net_.learnable, net_.buffers, true, options.optimizer == OptimizerKind::adam ? 2 : 1), counters_(net_.counters), program_(device) {
+      : Base(device, options.net, true, moments_of(options.optimizer)), options_(options), optimizer_(program_, weights_) {
     const Extent& e = options_.crop;
     const int64_t voxels = options_.batch * e[0] * e[1] * e[2];
     inputs_ = voxels * options_.net.in_channels;
@@ -31,36 +32,17 @@ class UNet3dTrainer : public UNet3dTraining {
     target_ = program_.persistent("target", size_t(outputs_) * sizeof(float));
     logits_ = program_.persistent("logits", size_t(outputs_) * sizeof(float));
     dlogits_ = program_.persistent("dlogits", size_t(outputs_) * sizeof(float));
-    state_ = program_.persistent("optimizer state", sizeof(OptimizerState));
     ring_ = program_.persistent("losses", size_t(loss_ring) * sizeof(float));
     add_input();
     add_forward(math);
     forward_end_ = program_.size();
     add_backward();
-    add_update();
+    optimizer_.add(options.optimizer, options.settings);
     program_.plan();
-    set(options.settings, 0);
+    optimizer_.set(options.settings, 0);
   }
 
-  void put(std::string_view name, std::span<const float> values, Part part) override {
-    if (!counters_.put(name, values)) weights_.upload(name, values, part);
-  }
-  void get(std::string_view name, std::span<float> values, Part part) override {
-    if (!counters_.get(name, values)) weights_.download(name, values, part);
-  }
-  size_t weight_bytes() const override { return weights_.bytes(); }
-  size_t arena_bytes() const override { return program_.arena_bytes() + program_.persistent_bytes(); }
-
-  void set(const OptimizerSettings& settings, int64_t step) override {
-    OptimizerSettings s = settings;
-    s.dynamic_scale = std::is_same_v<E, f16>;
-    if (step < 0) {
-      device_.upload(program_.at(state_), &s, sizeof s);
-      return;
-    }
-    const OptimizerState fresh = optimizer_state(s, step);
-    device_.upload(program_.at(state_), &fresh, sizeof fresh);
-  }
+  void set(const OptimizerSettings& settings, int64_t step) override { optimizer_.set(settings, step); }
   void step(const float* x, const float* target) override {
     check_loss();
     device_.upload(program_.at(x_), x, size_t(inputs_) * sizeof(float));
@@ -101,7 +83,6 @@ class UNet3dTrainer : public UNet3dTraining {
     device_.run(program_, network_at_, program_.size());
     counters_.advance();
   }
-  void wait() override { device_.synchronize(); }
   void forward(const float* x, float* logits) override {
     device_.upload(program_.at(x_), x, size_t(inputs_) * sizeof(float));
     device_.run(program_, convert_at_, forward_end_);
@@ -127,12 +108,7 @@ class UNet3dTrainer : public UNet3dTraining {
     for (int64_t i = std::max<int64_t>(0, done - count); i < done; ++i) out.push_back(ring[size_t(i % loss_ring)]);
     return out;
   }
-  OptimizerState state() override {
-    OptimizerState s;
-    device_.download(&s, program_.at(state_), sizeof s);
-    return s;
-  }
-  Parameters<Device, E>& weights() { return weights_; }
+  OptimizerState state() override { return optimizer_.state(); }
 
  private:
   /// A held training set in the device's memory: one crop after the other, and what says where each lies.
@@ -194,7 +170,7 @@ class UNet3dTrainer : public UNet3dTraining {
     boxes_ = program_.persistent("patches", size_t(options_.batch) * sizeof(PatchBox));
     input_ = x_;
     if constexpr (!std::is_same_v<E, float>) input_ = program_.persistent("x in working precision", size_t(inputs_) * sizeof(E));
-    add<DrawPatches>({position_, boxes_}, [this, p] {
+    program_.template launch<DrawPatches>({position_, boxes_}, [this, p] {
       const HeldCrops& c = held_->crops;
       DrawPatches::Args a{};
       a.count = int(options_.batch), a.seed = c.seed;
@@ -204,7 +180,7 @@ class UNet3dTrainer : public UNet3dTraining {
       a.boxes = p->template at<PatchBox>(boxes_);
       return a;
     });
-    add<GatherCrops<E, float>>({boxes_, input_, target_}, [this, p] {
+    program_.template launch<GatherCrops<E, float>>({boxes_, input_, target_}, [this, p] {
       typename GatherCrops<E, float>::Args a{};
       a.count = int(options_.batch);
       for (size_t i = 0; i < 3; ++i) a.crop[i] = int32_t(held_->crops.extent[i]), a.patch[i] = int32_t(options_.crop[i]);
@@ -212,12 +188,9 @@ class UNet3dTrainer : public UNet3dTraining {
       a.x = p->template at<E>(input_), a.target = p->template at<float>(target_);
       return a;
     });
-    add<AdvanceLoader>({position_}, [this, p] { return AdvanceLoader::Args{options_.batch, p->template at<LoaderPosition>(position_)}; });
+    program_.template launch<AdvanceLoader>({position_}, [this, p] { return AdvanceLoader::Args{options_.batch, p->template at<LoaderPosition>(position_)}; });
     convert_at_ = program_.size();
-    if constexpr (!std::is_same_v<E, float>)
-      add<Convert<float, E>>({x_, input_}, [this, p] {
-        return typename Convert<float, E>::Args{inputs_, p->template at<float>(x_), p->template at<E>(input_), 1};
-      });
+    if constexpr (!std::is_same_v<E, float>) this->convert(x_, input_, inputs_);
     network_at_ = program_.size();
   }
   void add_forward(Math math) {
@@ -232,88 +205,47 @@ class UNet3dTrainer : public UNet3dTraining {
     using Loss = LossForward<F, float>;
     const Value partials = program_.transient("loss", size_t(Loss::workspace_bytes(outputs_)));
     auto* const p = &program_;
-    add<Loss>({logits_, target_, dlogits_, partials, state_}, [this, p, partials, n = outputs_] {
+    program_.template launch<Loss>({logits_, target_, dlogits_, partials, optimizer_.where()}, [this, p, partials, n = outputs_] {
       return typename Loss::Args{n, p->template at<float>(logits_), p->template at<float>(target_), nullptr, p->template at<float>(dlogits_),
-                                 p->template at<double>(partials), 1.0 / double(n), p->template at<OptimizerState>(state_)};
+                                 p->template at<double>(partials), 1.0 / double(n), p->template at<OptimizerState>(optimizer_.where())};
     });
-    add<FinishSum>({partials, ring_, state_}, [this, p, partials, n = outputs_] {
+    program_.template launch<FinishSum>({partials, ring_, optimizer_.where()}, [this, p, partials, n = outputs_] {
       return FinishSum::Args{Loss::partials(n), p->template at<double>(partials), 1.0 / double(n),
-                             {p->template at<float>(ring_), loss_ring, p->template at<OptimizerState>(state_)}};
+                             {p->template at<float>(ring_), loss_ring, p->template at<OptimizerState>(optimizer_.where())}};
     });
   }
   void add_backward() {
     tape_->backward();
     tape_.reset();
   }
-  void add_update() {
-    auto* const p = &program_;
-    auto* const w = &weights_;
-    const int64_t n = net_.learnable.total();
-    if constexpr (std::is_same_v<E, f16>)
-      add<NonFiniteCheck<float>>({state_}, [=, s = state_] { return NonFiniteCheck<float>::Args{n, w->gradients(), p->template at<OptimizerState>(s)}; });
-    add<AdvanceStep>({state_}, [=, s = state_] { return AdvanceStep::Args{p->template at<OptimizerState>(s)}; });
-    E* working = nullptr;
-    if constexpr (!std::is_same_v<E, float>) working = weights_.workings();
-    if (options_.optimizer == OptimizerKind::adam)
-      add<AdamArena<E>>({state_}, [=, s = state_] {
-        return typename AdamArena<E>::Args{n, w->values(), w->gradients(), w->moments(0), w->moments(1), working, p->template at<OptimizerState>(s)};
-      });
-    else
-      add<SgdArena<E>>({state_}, [=, s = state_, momentum = options_.settings.momentum] {
-        return typename SgdArena<E>::Args{n, w->values(), w->gradients(), momentum == 0 ? nullptr : w->moments(0), working,
-                                          p->template at<OptimizerState>(s)};
-      });
-  }
-  template <class K, class Make>
-  void add(const std::vector<Value>& uses, Make make) {
-    program_.step(K::name, uses, [device = &device_, make] { device->template launch<K>(make()); });
-  }
 
-  Device& device_;
   UNet3dTrainingOptions options_;
-  UNet3dLayers net_;
-  Parameters<Device, E> weights_;
-  PassCounters counters_;
-  Program<Device> program_;
+  OptimizerSteps<Device, E> optimizer_;
   std::unique_ptr<NetworkTape<Device, E>> tape_;
   std::unique_ptr<Held> held_;
-  Value x_, input_, target_, logits_, dlogits_, state_, ring_, position_, boxes_;
+  Value x_, input_, target_, logits_, dlogits_, ring_, position_, boxes_;
   int64_t inputs_ = 0, outputs_ = 0;
   int convert_at_ = 0, network_at_ = 0, forward_end_ = 0;  ///< where parts of the program begin; before the first: a held batch
 };
 
 template <class Device, class E>
-class UNet3dPredictor : public UNet3dInference {
+class UNet3dPredictor : public PlannedNetwork<UNet3dInference, UNet3dLayers, Device, E> {
+  using Base = PlannedNetwork<UNet3dInference, UNet3dLayers, Device, E>;
+  using Base::device_, Base::net_, Base::weights_, Base::counters_, Base::program_;
+
  public:
   /// norm: running statistics, or those of each batch, which then must be full.
   UNet3dPredictor(Device& device, const UNet3dShape& shape, int64_t batch, const Extent& tile, NormMode norm, Math math)
-      : device_(device), net_(shape), weights_(device, net_.learnable, net_.buffers, false, 0), counters_(net_.counters), program_(device), batch_(batch), norm_(norm) {
+      : Base(device, shape, false, 0), batch_(batch), norm_(norm) {
     const int64_t voxels = tile[0] * tile[1] * tile[2];
     inputs_ = voxels * shape.in_channels;
     outputs_ = voxels * shape.out_channels;
     x_ = program_.persistent("x", size_t(batch * inputs_) * sizeof(float));
     probability_ = program_.persistent("probability", size_t(batch * outputs_) * sizeof(float));
-    auto* const p = &program_;
-    Value x = x_;
-    if constexpr (!std::is_same_v<E, float>) {
-      x = program_.transient("x in working precision", size_t(batch * inputs_) * sizeof(E));
-      program_.step("convert", {x_, x}, [p, from = x_, x, n = batch * inputs_] {
-        p->device().template launch<Convert<float, E>>({n, p->template at<float>(from), p->template at<E>(x), 1});
-      });
-    }
     NetworkTape<Device, E> tape(program_, weights_, norm, math);
-    tape.head(unet3d_features(tape, net_, tape.input(x, batch, tile, shape.in_channels)), net_.head, {}, probability_, {});
+    tape.head(unet3d_features(tape, net_, tape.input(this->rounded(x_, batch * inputs_), batch, tile, shape.in_channels)), net_.head, {}, probability_, {});
     program_.plan();
   }
-
-  void put(std::string_view name, std::span<const float> values, Part part) override {
-    if (!counters_.put(name, values)) weights_.upload(name, values, part);
-  }
-  void get(std::string_view name, std::span<float> values, Part part) override {
-    if (!counters_.get(name, values)) weights_.download(name, values, part);
-  }
-  size_t weight_bytes() const override { return weights_.bytes(); }
-  size_t arena_bytes() const override { return program_.arena_bytes() + program_.persistent_bytes(); }
 
   void run(int64_t count, const float* x, float* probability) override {
     check(count > 0 && count <= batch_ && (norm_ == NormMode::running_statistics || count == batch_),
@@ -323,14 +255,8 @@ class UNet3dPredictor : public UNet3dInference {
     device_.download(probability, program_.at(probability_), size_t(count * outputs_) * sizeof(float));
   }
   void repeat() override { device_.run(program_, 0, program_.size()); }
-  void wait() override { device_.synchronize(); }
 
  private:
-  Device& device_;
-  UNet3dLayers net_;
-  Parameters<Device, E> weights_;
-  PassCounters counters_;
-  Program<Device> program_;
   int64_t batch_, inputs_ = 0, outputs_ = 0;
   NormMode norm_;
   Value x_, probability_;

@@ -1,7 +1,15 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Convolutions of cuDNN against the direct kernel, and whole steps of the U-Net on the card against the device of tests.
+// Whole steps of the U-Net on the card against the device of tests; every plan of a convolution is compared with the direct
+// kernel when it is chosen. Single kernels: test_cuda with VOXGRAD_TEST_CARD.
+#include <algorithm>
+#include <cmath>
+#include <string>
+#include <vector>
+
 #include "../device_tensors.hpp"
-#include "both.hpp"
+#include "catch.hpp"
+#include "voxgrad/core/random.hpp"
+#include "voxgrad/cuda/cuda_device.hpp"
 #include "voxgrad/cuda/host_device.hpp"
 #include "voxgrad/cuda/unet3d_engine.hpp"
 
@@ -10,6 +18,11 @@ using namespace voxgrad::cuda;
 using test::distance;
 
 namespace {
+
+CudaDevice& card() {
+  static CudaDevice device(0, {.time_plans = false});
+  return device;
+}
 
 std::vector<float> noise(size_t n, uint64_t stream, double low = -1, double high = 1) {
   Random random(23, stream);
@@ -44,7 +57,7 @@ TEMPLATE_TEST_CASE("training steps on the card equal the emulated ones", "[steps
   const UNet3dTrainingOptions o{.net = shape, .batch = 2, .crop = {16, 16, 16}, .loss = LossKind::mse};
   HostDevice host;
   UNet3dTrainer<HostDevice, E> emulated(host, o, math<E>);
-  UNet3dTrainer<CudaDevice, E> ours(test::card(), o, math<E>);
+  UNet3dTrainer<CudaDevice, E> ours(card(), o, math<E>);
   put_noise(ours, emulated, shape);
   const UNet3dLayers layers(shape);
   const size_t n = 2 * 16 * 16 * 16;
@@ -68,7 +81,7 @@ TEMPLATE_TEST_CASE("a recorded step is the started one, bit for bit, and two run
   const UNet3dShape shape{.layers = 2, .width = 8};
   const UNet3dTrainingOptions o{.net = shape, .batch = 2, .crop = {16, 16, 16}, .loss = LossKind::bce};
   CudaDevice eager(0, {.time_plans = false, .verify_plans = false, .graphs = false});
-  UNet3dTrainer<CudaDevice, E> a(eager, o, math<E>), b(test::card(), o, math<E>), c(test::card(), o, math<E>);
+  UNet3dTrainer<CudaDevice, E> a(eager, o, math<E>), b(card(), o, math<E>), c(card(), o, math<E>);
   put_noise(a, b, shape);
   put_noise(b, c, shape);
   const std::vector<float> x = noise(2 * 4096, 1), target = noise(2 * 4096, 2, 0, 1);
@@ -83,8 +96,8 @@ TEST_CASE("bf16 training follows f32 training", "[steps]") {
   const UNet3dShape shape{.layers = 2, .width = 8};
   UNet3dTrainingOptions o{.net = shape, .batch = 4, .crop = {16, 16, 16}, .loss = LossKind::mse};
   o.settings.lr = 1e-3;
-  UNet3dTrainer<CudaDevice, float> exact(test::card(), o, Math::strict);
-  UNet3dTrainer<CudaDevice, bf16> rounded(test::card(), o, Math::tensor_core);
+  UNet3dTrainer<CudaDevice, float> exact(card(), o, Math::strict);
+  UNet3dTrainer<CudaDevice, bf16> rounded(card(), o, Math::tensor_core);
   put_noise(exact, rounded, shape);
   const std::vector<float> x = noise(4 * 4096, 1), target = noise(4 * 4096, 2, 0, 1);
   for (int i = 0; i < 200; ++i) exact.step(x.data(), target.data()), rounded.step(x.data(), target.data());
@@ -100,7 +113,7 @@ TEST_CASE("predictions on the card equal the emulated ones", "[steps]") {
   for (const NormMode mode : {NormMode::running_statistics, NormMode::batch_statistics}) {
     HostDevice host;
     UNet3dPredictor<HostDevice, float> emulated(host, shape, 2, {16, 16, 16}, mode, Math::strict);
-    UNet3dPredictor<CudaDevice, float> ours(test::card(), shape, 2, {16, 16, 16}, mode, Math::strict);
+    UNet3dPredictor<CudaDevice, float> ours(card(), shape, 2, {16, 16, 16}, mode, Math::strict);
     put_noise(ours, emulated, shape);
     const std::vector<float> x = noise(2 * 4096, 1);
     std::vector<float> a(x.size()), b(x.size());
@@ -114,12 +127,12 @@ TEST_CASE("predictions on the card equal the emulated ones", "[steps]") {
 
 TEST_CASE("too large a batch says what was needed and what is free, and leaves the card as it was", "[steps]") {
   const auto free_now = [] {
-    UNet3dPredictor<CudaDevice, bf16> small(test::card(), {.layers = 1, .width = 8}, 1, {8, 8, 8}, NormMode::running_statistics, Math::tensor_core);
+    UNet3dPredictor<CudaDevice, bf16> small(card(), {.layers = 1, .width = 8}, 1, {8, 8, 8}, NormMode::running_statistics, Math::tensor_core);
     return small.arena_bytes();
   };
   const size_t before = free_now();
   try {
-    UNet3dTrainer<CudaDevice, float> huge(test::card(), {.net = {}, .batch = 4096, .crop = {256, 256, 256}}, Math::strict);
+    UNet3dTrainer<CudaDevice, float> huge(card(), {.net = {}, .batch = 4096, .crop = {256, 256, 256}}, Math::strict);
     FAIL("no card has this much memory");
   } catch (const DeviceError& e) {
     CHECK(std::string(e.what()).find("out of memory") != std::string::npos);
