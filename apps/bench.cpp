@@ -11,6 +11,7 @@
 
 #include "commands.hpp"
 #include "common/bench_networks.hpp"
+#include "common/card.hpp"
 #include "common/card_bench.hpp"
 #include "common/clocks.hpp"
 #include "common/fma_peak.hpp"
@@ -103,18 +104,13 @@ BenchNetwork network(const Arguments& a, int64_t batch, const Extents& crop, boo
 
 /// The card's number and the precision; nothing on the CPU, which computes in fp32 only.
 std::optional<CardBench> card_of(const Arguments& a, const Session& session) {
-  const bool given = a.given("--precision");
-  const cuda::Precision asked = given ? cuda::parse_precision(a.choice("--precision")) : cuda::Precision::bf16;
-  if (session.device() == "cpu") {
-    check<UsageError>(!given || asked == cuda::Precision::f32, "--precision ", cuda::name(asked),
-                      " needs a card, but this run is on the cpu, which computes in fp32. Use --device cuda, or leave it out.");
-    return {};
-  }
+  const std::shared_ptr<const Card> card = chosen_card(a, session);
+  if (!card) return {};
   check<UsageError>(!a.flag("--layers"), "--layers times layers on the CPU: use --device cpu.");
   check<DeviceError>(a.choice("--net") == "unet3d", "--net stardist3d is timed on the CPU only in this version. Use --device cpu.");
   CardBench b;
   b.card = int(parse_integer(session.device().substr(session.device().find(':') + 1)).value_or(0));
-  b.precision = given || cuda::device_info(b.card).sm >= 80 ? asked : cuda::Precision::f16;
+  b.precision = card->precision;
   return b;
 }
 

@@ -43,7 +43,7 @@ void add_counted(metrics::SegmentationThreshold& threshold, const float* scores,
 }
 
 /// Mean over validation crops of the threshold nearest to perfect precision and recall (centre patches).
-double segmentation_threshold(models::UNet3d& net, const TrainConfig& config, const std::string& dataset, Session& session) {
+double segmentation_threshold(models::UNet3d& net, CardInference* card, const TrainConfig& config, const std::string& dataset, Session& session) {
   const auto crops = open_validation_crops(dataset, config, int64_t(1) << 30);
   const int64_t p = config.training.patch_size;
   data::LoaderOptions o;
@@ -59,7 +59,7 @@ double segmentation_threshold(models::UNet3d& net, const TrainConfig& config, co
   for (int64_t b = 0; b < batches; ++b) {
     session.check_stop();
     loader.next(batch);
-    const Tensor scores = net(Tensor::from(batch.input, {batch.count, p, p, p, 1}));
+    const Tensor scores = probabilities(net, card, Tensor::from(batch.input, {batch.count, p, p, p, 1}));
     for (int64_t i = 0; i < batch.count; ++i)
       add_counted(threshold, scores.span<float>().data() + i * voxels, batch.target.data() + i * voxels, voxels);
     progress->update(threshold.crops());
@@ -101,7 +101,7 @@ MovieScores score_movies(models::UNet3d& net, const TrainConfig& config, const s
 }
 
 /// Share of the labelled voxels of event crops (at most 128, centre patches) that are found.
-double crop_recall(models::UNet3d& net, const data::CropSource& crops, const TrainConfig& config, double threshold, Session& session) {
+double crop_recall(models::UNet3d& net, CardInference* card, const data::CropSource& crops, const TrainConfig& config, double threshold, Session& session) {
   const int64_t p = config.training.patch_size, voxels = p * p * p, step = std::max<int64_t>(1, crops.size() / 128);
   double found = 0, labelled = 0;
   std::vector<float> input(static_cast<size_t>(voxels)), target(input.size());
@@ -112,7 +112,7 @@ double crop_recall(models::UNet3d& net, const data::CropSource& crops, const Tra
     const data::PatchDraw centre = data::centre_patch(crops.crop_extent(), {p, p, p});
     data::cut_patch(crop->input.data(), crops.crop_extent(), centre, {p, p, p}, input.data());
     data::cut_patch(crop->target.data(), crops.crop_extent(), centre, {p, p, p}, target.data());
-    const Tensor scores = net(Tensor::from(input, {1, p, p, p, 1}));
+    const Tensor scores = probabilities(net, card, Tensor::from(input, {1, p, p, p, 1}));
     for (size_t v = 0; v < target.size(); ++v)
       if (target[v] == 1) ++labelled, found += double(scores.span<float>()[v]) >= threshold;
   }
@@ -129,8 +129,8 @@ double chosen_without_negatives(models::UNet3d& net, const ModelFolder& folder, 
   const PuRow* row = report.find(criterion);
   check(row != nullptr, "no threshold by quantile: even the highest score is that of more than the share ", report.prior, " of all voxels.");
   const TrainingData data = open_training_data(dataset, config, 0);
-  const double train = crop_recall(net, *data.train, config, row->at.threshold, session),
-               valid = crop_recall(net, *data.valid, config, row->at.threshold, session);
+  const double train = crop_recall(net, options.card.get(), *data.train, config, row->at.threshold, session),
+               valid = crop_recall(net, options.card.get(), *data.valid, config, row->at.threshold, session);
   session.print(fmt::format("recall of labelled voxels in crops: training {:.4f}, validation {:.4f}", train, valid));
   if (train - valid > 0.2) session.warn("training events are found much more often than held-out ones: they were learnt by heart.");
   Fields fields = report_fields(report);
@@ -218,7 +218,10 @@ double detection_threshold(models::UNet3d& net, const ModelFolder& folder, const
 int run_optimize(const Arguments& a, Session& session) {
   check<UsageError>(!OpenedModel(a.get("--model")).bundle(), a.get("--model"), ": is a bundle, which keeps no thresholds. Unpack it: voxgrad convert ",
                     a.get("--model"), " --export voxgrad --out DIR");
-  if (is_stardist_folder(a.get("--model"))) return optimize_stardist(a, session);
+  if (is_stardist_folder(a.get("--model"))) {
+    keep_to_cpu("stardist3d", a, session);
+    return optimize_stardist(a, session);
+  }
   for (const char* option : {"--repetitions", "--n-samples", "--seed"})
     check<UsageError>(!a.given(option), option, " goes with StarDist models; ", a.get("--model"), " is none.");
   const ModelFolder folder = ModelFolder::existing(a.get("--model"));
@@ -231,6 +234,7 @@ int run_optimize(const Arguments& a, Session& session) {
   check<UsageError>(criterion == "reference" || objective != "detection", "--criterion ", criterion,
                     " chooses the segmentation threshold; --objective detection counts events against the truth.");
   const std::optional<double> prior = criterion == "reference" ? std::nullopt : asked_prior(a, config);
+  const std::shared_ptr<const Card> card = chosen_card(a, session);
   set_threads(session.threads());
   if (session.dry_run()) {
     session.print(text("would choose the ", objective, " threshold of ", folder.path(), " on ", dataset, " (nothing was written)"));
@@ -241,11 +245,13 @@ int run_optimize(const Arguments& a, Session& session) {
   options.fast = a.choice("--mode") == "fast";
   options.window = 2 * config.training.patch_size;
   options.memory = session.memory_limit();
+  if (card) options.card = std::make_shared<CardInference>(card, *net);
+  session.note("scores are computed by " + where_text(card.get(), threads()));
   Thresholds chosen;
   chosen.data = dataset;
   chosen.date = today();
   if (objective != "detection") {
-    chosen.segmentation = segmentation_threshold(*net, config, dataset, session);
+    chosen.segmentation = segmentation_threshold(*net, options.card.get(), config, dataset, session);
     chosen.method = "segmentation: nearest to precision = recall = 1, mean over crops";
     if (criterion != "reference") {
       session.print(fmt::format("reference threshold {:.6f}", *chosen.segmentation));
@@ -284,7 +290,7 @@ Command make_optimize() {
                            {"--n-samples", "N", "", "StarDist: crops per draw (default 300 of an HDF5 file, all volumes of a folder)", "Data"},
                            {"--skip-empty", "", "", "detection: leave out movies without truth (they count as 1.00 otherwise)", "Data"},
                            {"--mode", "reference|fast", "reference", "whole movies: published windows, or larger tiles", "Model"}},
-                          {common::dry_run(), common::seed(), common::threads(), common::device(), common::memory()}),
+                          {common::dry_run(), common::seed(), common::threads(), common::device(), common::precision(), common::memory()}),
           .examples = {{"voxgrad optimize data.h5 --model models/first", "the segmentation threshold"},
                        {"voxgrad optimize volumes --model models/nuclei", "probability and overlap thresholds of a StarDist model"},
                        {"voxgrad optimize data.h5 --model models/first --objective both", "both thresholds"},

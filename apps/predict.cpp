@@ -112,8 +112,8 @@ MovieSummary predict_one(Job& job, const Input& input, const std::string& stem, 
   summary.voxels_per_second = double(data::voxel_count(extent)) / times.seconds;
   for (const std::string& file_name : summary.files) session.print(file_name);
   job.total.add(times, data::voxel_count(extent), std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count());
-  session.note(fmt::format("{}: {} events, {:.2f} million voxels/s, {:.0f} % of the time in convolutions", input.path, summary.events,
-                           summary.voxels_per_second / 1e6, 100 * times.convolution_share()));
+  session.note(fmt::format("{}: {} events, {:.2f} million voxels/s{}", input.path, summary.events, summary.voxels_per_second / 1e6,
+                           job.options.card ? std::string() : fmt::format(", {:.0f} % of the time in convolutions", 100 * times.convolution_share())));
   const double whole = times.seconds * double(times.lanes) / 100;
   session.detail(fmt::format("{:.0f} % in the network, {:.1f} % reading and cutting tiles, {:.1f} % joining tiles and finding events",
                              times.network / whole, times.input / whole, times.output / whole));
@@ -130,7 +130,7 @@ float chosen_threshold(const Arguments& a, const ModelFolder& folder, Session& s
   return 0.5f;
 }
 
-PredictOptions predict_options(const Arguments& a, const TrainConfig& config, Session& session) {
+PredictOptions predict_options(const Arguments& a, const TrainConfig& config, models::UNet3d& net, Session& session) {
   PredictOptions o;
   o.fast = a.choice("--mode") == "fast";
   o.batch_statistics = a.choice("--batch-norm") == "batch";
@@ -138,6 +138,7 @@ PredictOptions predict_options(const Arguments& a, const TrainConfig& config, Se
   o.window = 2 * config.training.patch_size;
   o.batch = a.given("--batch-size") ? a.integer("--batch-size", 1, 4096) : 0;
   o.memory = session.memory_limit();
+  if (const auto card = chosen_card(a, session)) o.card = std::make_shared<CardInference>(card, net);
   return o;
 }
 
@@ -145,7 +146,10 @@ int predict_with_model(const Arguments& given, Session& session) {
   const OpenedModel model(given.get("--model"));
   Arguments a = given;
   if (model.bundle()) a.set("--model", model.path());
-  if (is_stardist_folder(a.get("--model"))) return predict_stardist(a, session);
+  if (is_stardist_folder(a.get("--model"))) {
+    keep_to_cpu("stardist3d", a, session);
+    return predict_stardist(a, session);
+  }
   for (const Option& o : stardist_predict_options())
     check<UsageError>(!a.given(o.name), o.name, " goes with StarDist models; ", a.get("--model"), " is none.");
   const ModelFolder folder = ModelFolder::existing(a.get("--model"));
@@ -155,7 +159,7 @@ int predict_with_model(const Arguments& given, Session& session) {
   const auto net = folder.network(a.flag("--latest"));
   set_threads(session.threads());
   Job job{*net};
-  job.options = predict_options(a, config, session);
+  job.options = predict_options(a, config, *net, session);
   job.threshold = chosen_threshold(a, folder, session);
   job.tiff.axes = a.maybe("--axes").value_or("");
   job.tiff.channel = a.given("--channel") ? int(a.integer("--channel", 1, 1 << 20)) : 0;
@@ -169,7 +173,8 @@ int predict_with_model(const Arguments& given, Session& session) {
   job.outputs.rois = !a.flag("--no-rois");
   job.outputs.deflate = a.flag("--compress");
   job.outputs.wide_labels = a.choice("--labels-type") == "uint32";
-  session.note(fmt::format("model {}, threshold {:.4f}, {} threads on the cpu", folder.path(), job.threshold, threads()));
+  const Card* const card = job.options.card ? &job.options.card->card() : nullptr;
+  session.note(fmt::format("model {}, threshold {:.4f}, {}", folder.path(), job.threshold, where_text(card, threads())));
 
   const auto predict = [&](const Input& movie, const std::string& stem, SummaryTable& table) {
     const MovieSummary summary = predict_one(job, movie, stem, session);
@@ -178,11 +183,14 @@ int predict_with_model(const Arguments& given, Session& session) {
   return predict_each(movies, out, a, session, predict, [&] {
     const Total& total = job.total;
     if (total.seconds == 0) return;
-    session.note(fmt::format("{:.2f} million voxels/s through the network, {:.0f} % of the time in convolutions; {:.2f} million voxels/s with all files",
-                             total.voxels / total.seconds / 1e6, 100 * total.convolution / total.lane_seconds, total.voxels / total.all_seconds / 1e6));
+    session.note(fmt::format("{:.2f} million voxels/s through the network{}; {:.2f} million voxels/s with all files", total.voxels / total.seconds / 1e6,
+                             card ? std::string() : fmt::format(", {:.0f} % of the time in convolutions", 100 * total.convolution / total.lane_seconds),
+                             total.voxels / total.all_seconds / 1e6));
     session.result("voxels_per_second", total.voxels / total.seconds);
     session.result("voxels_per_second_with_files", total.voxels / total.all_seconds);
-    session.result("convolution_share", total.convolution / total.lane_seconds);
+    session.result("device", session.device());
+    if (card) session.result("precision", std::string(cuda::name(card->precision)));
+    else session.result("convolution_share", total.convolution / total.lane_seconds);
   });
 }
 
@@ -221,7 +229,7 @@ Command make_predict() {
                            {"--objective", "segmentation|detection", "segmentation", "which of the model's thresholds to use", "Model"},
                            {"--mode", "reference|fast", "reference", "published windows (8 per voxel), or larger tiles", "Model"},
                            {"--batch-norm", "running|batch", "running", "statistics of the training, or of each batch of 128 windows as published", "Model"},
-                           {"--batch-size", "N", "", "tiles per step (default: up to 4, as size and memory allow; 128 with batch statistics)", "Model"},
+                           {"--batch-size", "N", "", "tiles per step (default: up to 4, on a card up to 64, as size and memory allow; 128 with batch statistics)", "Model"},
                            {"--axes", "ORDER", "", "order of the planes when the file does not say, for example TYX", "Data"},
                            {"--channel", "N", "", "channel of a file with several, from 1", "Data"},
                            {"--sequence", "", "", "the inputs are folders of single frames", "Data"},
@@ -235,10 +243,11 @@ Command make_predict() {
                            {"--no-traces", "", "", "leave out intensity and dF/F of each event over time", "Output"},
                            {"--no-preview", "", "", "leave out the preview picture", "Output"}},
                           {common::recursive(), common::out(), common::overwrite(), common::dry_run(), common::threads(),
-                           common::device(), common::memory()})),
+                           common::device(), common::precision(), common::memory()})),
           .examples = {{"voxgrad predict movie.tif --model models/first --out results", "one movie"},
                        {"voxgrad predict raw-input --recursive --model models/first --mode fast", "all movies below a folder, faster"},
                        {"voxgrad predict raw-input --model models/first --batch-norm batch", "as the published script ran"},
+                       {"voxgrad predict raw-input --model models/first --mode fast --device cuda:1 --precision tf32", "on the second card (docs/cuda_using.md)"},
                        {"voxgrad predict volume.tif --model models/nuclei --prob-threshold 0.5", "objects of a volume with a StarDist model (docs/stardist_program.md)"},
                        {"voxgrad predict volume.tif --model models/nuclei --axes XYZ --scale 1,2,2 --obj", "a volume that lies another way, with small objects; also a mesh"},
                        {"voxgrad predict raw-input --model models/a --model models/b --out results", "two models, into results/a and results/b"}},

@@ -63,6 +63,7 @@ int run_prior(const Arguments& a, Session& session) {
   if (a.given("--valid-fold")) config.training.valid_folds = a.list("--valid-fold");
   const std::string dataset = a.inputs().empty() ? config.dataset : a.inputs()[0];
   check<UsageError>(!dataset.empty(), "no data set. Name the HDF5 file with the validation movies.");
+  const std::shared_ptr<const Card> card = chosen_card(a, session);
   set_threads(session.threads());
   if (session.dry_run()) {
     session.print(text("would estimate the prior of ", dataset, " with ", folder.path(), " (nothing is ever written)"));
@@ -73,6 +74,8 @@ int run_prior(const Arguments& a, Session& session) {
   options.fast = a.choice("--mode") == "fast";
   options.window = 2 * config.training.patch_size;
   options.memory = session.memory_limit();
+  if (card) options.card = std::make_shared<CardInference>(card, *net);
+  session.note("scores are computed by " + where_text(card.get(), threads()));
   MovieScores scores(config.training.pu.labels == "codes");
   for (const std::string& name : config.training.valid_folds) {
     const data::Hdf5Fold fold(dataset, name);
@@ -97,7 +100,7 @@ Command make_prior() {
                            {"--latest", "", "", "use the latest weights instead of the best ones", "Model"},
                            {"--valid-fold", "NAME", "", "group with the held-out movies (default: the model's)", "Data", {}, true},
                            {"--mode", "reference|fast", "reference", "published windows, or larger tiles", "Model"}},
-                          {common::dry_run(), common::threads(), common::device(), common::memory()}),
+                          {common::dry_run(), common::threads(), common::device(), common::precision(), common::memory()}),
           .examples = {{"voxgrad prior data.h5 --model models/first", "from the validation movies"}},
           .more = "docs/pu.md",
           .run = run_prior};

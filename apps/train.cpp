@@ -112,8 +112,10 @@ int run_train(const Arguments& given, Session& session) {
   std::string named = a.maybe("--out").value_or("");
   const Config first = gather_config(a, session, "");
   if (answer_config_questions(a, first, session)) return 0;
-  if (first.text("type") == "stardist3d" || (is_stardist_folder(named) && !first.given("type")))
+  if (first.text("type") == "stardist3d" || (is_stardist_folder(named) && !first.given("type"))) {
+    keep_to_cpu("stardist3d", a, session);
     return train_stardist(a, session, first, [&](const std::string& folder) { return gather_config(a, session, folder); });
+  }
   for (const char* option : {"--epochs", "--steps-per-epoch"})
     check<UsageError>(!a.given(option), option, " goes with --type stardist3d.");
   TrainConfig config = train_config(first);
@@ -131,6 +133,8 @@ int run_train(const Arguments& given, Session& session) {
   }
   check<UsageError>(!config.training.weighted_loader, "training_config.weighted_loader is true, which is not supported: crops are drawn as ",
                     "they are listed. Choose their ratio with training_config.samples_pu.unlabeled.");
+  const std::shared_ptr<const Card> card = chosen_card(a, session);
+  if (card) check_card_loss(config.training);
   make_loss(config.training);  // refuses what does not go together before any data is read
   check<UsageError>(!config.dataset.empty(), "no data set. Name an HDF5 file, or set 'dataset' in the configuration.");
   check<UsageError>(!folder.has_torch() || folder.has_weights() || folder.has_checkpoint(), named, ": is a folder of the published pipeline, into which nothing is ",
@@ -148,10 +152,10 @@ int run_train(const Arguments& given, Session& session) {
   const TrainingData data = open_training_data(config.dataset, config, cache);
 
   session.note(data.summary);
-  session.note(fmt::format("network: {} parameters; batch {} of {}^3 crops, {} steps, loss {}, {} lr {}; {} threads on the cpu",
+  session.note(fmt::format("network: {} parameters; batch {} of {}^3 crops, {} steps, loss {}, {} lr {}; {}",
                            net->parameter_count(), config.training.batch_size, config.training.patch_size,
                            config.training.num_steps, config.training.loss, config.training.optimizer.name,
-                           config.training.optimizer.lr, threads()));
+                           config.training.optimizer.lr, where_text(card.get(), threads())));
   if (session.dry_run()) {
     session.print(text("would train into ", named, " (nothing was written)"));
     return 0;
@@ -160,7 +164,7 @@ int run_train(const Arguments& given, Session& session) {
   make_folders(named);
   if (!resuming) clear_model(named);
   session.keep_log(named + "/train.log");
-  Trainer trainer(config, *net, data.train, data.valid, folder, session, data.held_out);
+  Trainer trainer(config, *net, data.train, data.valid, folder, session, data.held_out, card);
   if (resuming) {
     trainer.resume();
     session.note(text("resuming at step ", trainer.step()));
@@ -199,7 +203,7 @@ std::vector<Option> train_options() {
                                 {"--out", "DIR", "", "model folder (default models/NAME)", "Output"},
                                 {"--name", "NAME", "", "model name (default made from samples and seed)", "Output"}},
                                {common::overwrite("start again in a folder that holds a model already"), common::dry_run(),
-                                common::seed(), common::threads(), common::device(), common::memory()});
+                                common::seed(), common::threads(), common::device(), common::precision(), common::memory()});
   for (const Option& o : config_options()) options.push_back(o);
   return options;
 }
@@ -216,6 +220,7 @@ Command make_train() {
                        {"voxgrad train data.h5 --samples lists.json --loss abs_pu --prior auto --prior-prime 0.4 --out models/pu",
                         "a positive-unlabeled risk that estimates its prior"},
                        {"voxgrad train data.h5 --out models/first --resume auto", "go on after an interruption"},
+                       {"voxgrad train data.h5 --out models/first --device cuda --precision bf16", "on a card, and nowhere else (docs/cuda.md)"},
                        {"voxgrad train --config config-stardist3d_complete_1-4.yml --seed 43", "StarDist-3D as published"},
                        {"voxgrad train volumes --type stardist3d --set stardist_config.anisotropy=auto --out models/nuclei", "StarDist-3D on a folder with images and masks (docs/stardist_program.md)"},
                        {"voxgrad train data.h5 --continue unet3D-ZeroCostDL4Mic_complete_1-4_42 --steps 150000 --out models/longer", "go on where a run of the published pipeline stopped"},

@@ -4,14 +4,11 @@
 #include <cmath>
 #include <numeric>
 
+#include "card.hpp"
 #include "clocks.hpp"
 
 namespace voxgrad::app {
 namespace {
-
-cuda::UNet3dShape shape_of(const models::UNet3dOptions& o) {
-  return {o.in_channels, o.out_channels, o.layers, o.width, o.dilations, o.first_kernel, o.batch_norm, o.leaky_relu};
-}
 
 std::vector<double> timed(const CardBench& b, const std::function<void()>& tick, const std::function<void()>& step) {
   std::vector<double> ms;

@@ -57,9 +57,14 @@ Cards cards_here() {
   return {there.devices, there.reason, [](int index) { return cuda::device_info(index); }};
 }
 
-bool has_gpu_path(const std::string& command) { return command == "bench"; }
+/// The kernels have run on the CPU only, thread by thread. When docs/gpu-results.md has been measured, the paths in it are proven.
+GpuPath gpu_path(const std::string& command) {
+  for (const char* known : {"train", "optimize", "predict", "prior", "bench"})
+    if (command == known) return GpuPath::unproven;
+  return GpuPath::none;
+}
 
-DeviceChoice choose_device(const std::string& wanted, const std::string& where, const std::string& command, bool gpu_path, const Cards& cards) {
+DeviceChoice choose_device(const std::string& wanted, const std::string& where, const std::string& command, GpuPath path, const Cards& cards) {
   const int index = index_of(wanted);
   check<UsageError>(index >= 0 || wanted == "auto" || wanted == "cpu", where, wanted, ": unknown device (expected auto, cpu, cuda or cuda:N).");
   if (wanted == "cpu") return {"cpu", "as asked"};
@@ -67,7 +72,9 @@ DeviceChoice choose_device(const std::string& wanted, const std::string& where, 
     if (cards.count == 0) return {"cpu", cards.reason};
     const cuda::DeviceInfo first = cards.info(0);
     if (!first.not_covered.empty()) return {"cpu", first.name + ": " + first.not_covered};
-    if (!gpu_path) return {"cpu", text(command, " computes on the CPU only in this version; ", first.name, " stays idle")};
+    if (path == GpuPath::none) return {"cpu", text(command, " computes on the CPU only in this version; ", first.name, " stays idle"), true};
+    if (path == GpuPath::unproven)
+      return {"cpu", text("no run of ", command, " on a GPU is on record in this version, so ", first.name, " is taken by --device cuda only"), true};
     return {"cuda:0", first.name};
   }
   check<DeviceError>(cards.count > 0, where, wanted, ": ", cards.reason, ". Use --device cpu.");
@@ -75,7 +82,7 @@ DeviceChoice choose_device(const std::string& wanted, const std::string& where, 
                      ". Use cuda:0", cards.count > 1 ? text(" to cuda:", cards.count - 1) : std::string(), ".");
   const cuda::DeviceInfo info = cards.info(index);
   check<DeviceError>(info.not_covered.empty(), where, wanted, ": ", info.name, ": ", info.not_covered, ", or use --device cpu.");
-  check<DeviceError>(gpu_path, where, wanted, ": ", command, " computes on the CPU only in this version. Use --device cpu.");
+  check<DeviceError>(path != GpuPath::none, where, wanted, ": ", command, " computes on the CPU only in this version. Use --device cpu.");
   return {text("cuda:", index), info.name};
 }
 

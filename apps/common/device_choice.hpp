@@ -23,14 +23,17 @@ Cards cards_here();
 struct DeviceChoice {
   std::string device;  ///< "cpu" or "cuda:N"
   std::string reason;  ///< why this one
+  bool surprising = false;  ///< a card that could be used is not: to be said without being asked
 };
 
-/// Subcommands that compute on a GPU.
-bool has_gpu_path(const std::string& command);
+/// Whether a subcommand computes on a GPU. unproven: it can, but no run of it on a GPU is on record; such a path is taken by name only.
+enum class GpuPath : uint8_t { none, unproven, proven };
+GpuPath gpu_path(const std::string& command);
 
 /// `wanted` is auto, cpu, cuda or cuda:N; `where` it was said, for messages ("--device ", "VOXGRAD_DEVICE=").
-/// UsageError: another word. DeviceError: cuda was asked for and cannot be had; never a fallback.
-DeviceChoice choose_device(const std::string& wanted, const std::string& where, const std::string& command, bool gpu_path, const Cards& cards);
+/// auto: the first card where the path is proven, else the CPU. UsageError: another word. DeviceError: cuda was asked for and cannot be had; never
+/// a fallback.
+DeviceChoice choose_device(const std::string& wanted, const std::string& where, const std::string& command, GpuPath path, const Cards& cards);
 
 /// What of the GPU's side is there, found where, or why not: rows of a name and a text.
 std::vector<std::pair<std::string, std::string>> gpu_rows();

@@ -100,6 +100,23 @@ int64_t choose_lanes(int64_t steps, int64_t most) {
   return rounds <= shared ? lanes : 1;
 }
 
+/// Tiles of a step on a card: more do not make it faster.
+constexpr int64_t card_batch = 64;
+
+/// On a card, fewer tiles per step or smaller ones may do: says which, unless tiles are free to shrink.
+void check_card_batch(const std::string& too_much, int64_t wanted, int64_t fit, const PredictOptions& o) {
+  if (o.batch_statistics) {
+    check<DeviceError>(fit == 0, too_much, ". Batch statistics of ", wanted, " tiles need them all at once; --batch-size ", fit, " fits, with other results.");
+    throw DeviceError(too_much + ". Use --batch-norm running, or free the card.");
+  }
+  check<DeviceError>(fit == 0, too_much, ". --batch-size ", fit, " fits.");
+  check<DeviceError>(o.fast, too_much, ". --mode fast uses smaller tiles where it must; or free the card.");
+}
+
+cuda::NormMode norm_mode(const PredictOptions& o) {
+  return o.batch_statistics ? cuda::NormMode::batch_statistics : cuda::NormMode::running_statistics;
+}
+
 }  // namespace
 
 uint64_t tile_memory(const models::UNet3dOptions& net, const Extent3& tile) {
@@ -111,11 +128,11 @@ uint64_t tile_memory(const models::UNet3dOptions& net, const Extent3& tile) {
 
 PredictPlan plan_prediction(models::UNet3d& net, const Extent3& movie, const PredictOptions& o) {
   const int64_t multiple = net.multiple();
-  const uint64_t fixed = fixed_memory(net);
+  const uint64_t fixed = fixed_memory(net), limit = o.card ? o.card->available() : o.memory;
   const auto needed = [&](const Extent3& tile, int64_t tiles) {
-    return fixed + frame_memory(movie, tile[0]) + uint64_t(tiles) * tile_memory(net.options(), tile);
+    return o.card ? o.card->needed(tiles, tile, norm_mode(o)) : fixed + frame_memory(movie, tile[0]) + uint64_t(tiles) * tile_memory(net.options(), tile);
   };
-  const auto fits = [&](const Extent3& tile, int64_t tiles) { return o.memory == 0 || needed(tile, tiles) <= o.memory; };
+  const auto fits = [&](const Extent3& tile, int64_t tiles) { return (limit == 0 && !o.card) || needed(tile, tiles) <= limit; };
 
   Extent3 tile = o.tile;
   std::string note;
@@ -129,19 +146,26 @@ PredictPlan plan_prediction(models::UNet3d& net, const Extent3& movie, const Pre
   if (o.fast)
     for (size_t a = 0; a < 3; ++a) tile[a] = data::cheapest_tile(movie[a], tile[a], o.halo, multiple);
   if (!fits(tile, least)) {
-    const std::string too_much = fmt::format("needs {:.1f} GB for {}tiles of {}x{}x{}, --memory allows {:.1f} GB", double(needed(tile, least)) / 1e9,
-                                             least > 1 ? fmt::format("{} ", least) : "", tile[0], tile[1], tile[2], double(o.memory) / 1e9);
+    const std::string too_much = fmt::format("needs {:.1f} GB for {}tiles of {}x{}x{}, {} {:.1f} GB", double(needed(tile, least)) / 1e9,
+                                             least > 1 ? fmt::format("{} ", least) : "", tile[0], tile[1], tile[2],
+                                             o.card ? "free on " + o.card->card().name + ":" : "--memory allows", double(limit) / 1e9);
+    if (o.card) check_card_batch(too_much, least, most_that_fit(least - 1, [&](int64_t n) { return fits(tile, n); }), o);
     if (o.fast) tile = data::cheapest_tiles(movie, o.halo, multiple, [&](const Extent3& t) { return data::voxel_count(t) <= most_voxels && fits(t, least); });
+    const std::string advice = o.card ? "Free the card" : "Allow more memory";
     check<UsageError>(o.fast && tile[0] > 0, too_much,
                       o.batch_statistics ? ". Batch statistics need the whole batch: allow more memory."
-                      : o.fast           ? " and smaller ones do not fit either. Allow more memory."
-                                         : ". Allow more memory.");
+                      : o.fast           ? " and smaller ones do not fit either. " + advice + "."
+                                         : ". " + advice + ".");
     note = fmt::format("{}. Using tiles of {}x{}x{} instead; ", too_much, tile[0], tile[1], tile[2]);
   }
   data::TilePlan tiles = o.fast ? data::fast_plan(movie, tile, o.halo, 0, multiple)
                                 : data::sliding_plan(movie, o.window, o.window / 2, o.batch_statistics);
   int64_t batch = std::min(least, tiles.size()), lanes = 1;
-  if (!o.batch_statistics) {
+  if (o.card && !o.batch_statistics && o.batch == 0)
+    batch = most_that_fit(std::min(tiles.size(), card_batch), [&](int64_t n) { return needed(tile, n) <= limit / 10 * 9; });
+  if (o.card) {
+    batch = o.batch_statistics ? batch : even_share(tiles.size(), std::max<int64_t>(1, batch));
+  } else if (!o.batch_statistics) {
     batch = even_share(tiles.size(), batch);
     int64_t most = threads();
     while (most > 1 && !fits(tile, most * batch)) --most;
@@ -153,8 +177,9 @@ PredictPlan plan_prediction(models::UNet3d& net, const Extent3& movie, const Pre
     }
   }
   const uint64_t memory = needed(tile, batch * lanes);
-  std::string summary = note + fmt::format("{} tiles of {}x{}x{}, {} at a time, {:.1f} voxels computed per voxel of the movie, about {:.1f} GB",
-                                    tiles.size(), tile[0], tile[1], tile[2], batch * lanes, data::work_factor(tiles), double(memory) / 1e9);
+  const std::string where = o.card ? " on " + o.card->card().name : "";
+  std::string summary = note + fmt::format("{} tiles of {}x{}x{}, {} at a time, {:.1f} voxels computed per voxel of the movie, about {:.1f} GB{}",
+                                    tiles.size(), tile[0], tile[1], tile[2], batch * lanes, data::work_factor(tiles), double(memory) / 1e9, where);
   return {std::move(tiles), batch, lanes, memory, std::move(summary)};
 }
 
@@ -313,6 +338,7 @@ PredictTimes predict_movie(models::UNet3d& net, const PredictPlan& plan, const P
                            const WriteFrame& write, const TileProgress& progress) {
   const auto start = Clock::now();
   const BatchNormMode mode(net, options.batch_statistics);
+  if (options.card) options.card->plan(plan.batch, plan.tiles.tile(), norm_mode(options));
   ConvolutionClock convolution;
   Feed feed(plan, read);
   Drain drain(plan, write, progress);
@@ -326,7 +352,7 @@ PredictTimes predict_movie(models::UNet3d& net, const PredictPlan& plan, const P
         const Feed::Step step = feed.next();
         if (step.count == 0) break;
         const auto from = Clock::now();
-        Tensor output = net(step.input);
+        Tensor output = options.card ? options.card->probability(step.input, norm_mode(options)) : net(step.input);
         network += seconds_since(from);
         drain.put(step.first, step.count, std::move(output));
       }

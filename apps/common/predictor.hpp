@@ -3,8 +3,10 @@
 // A network over a whole movie, tile by tile, in bounded memory: frames come from a reader and leave as they are final.
 
 #include <functional>
+#include <memory>
 #include <string>
 
+#include "card_inference.hpp"
 #include "voxgrad/data/tiles.hpp"
 #include "voxgrad/models/unet3d.hpp"
 
@@ -17,7 +19,8 @@ struct PredictOptions {
   data::Extent3 tile{0, 0, 0};    ///< fast mode: the largest tile; zeros: what computes least, up to 4 million voxels
   int64_t halo = 16;              ///< fast mode: voxels of context on each side
   int64_t batch = 0;              ///< tiles per step; 0: 128 with batch statistics, else as many as keep all threads busy, less where memory asks
-  uint64_t memory = 0;            ///< bytes the run may use; 0: no limit
+  uint64_t memory = 0;            ///< bytes the run may use; 0: no limit. On a card, its free memory is the limit
+  std::shared_ptr<CardInference> card = {};  ///< where tiles go through the network; none: the CPU
 };
 
 /// Bytes that one tile needs while it goes through the network in evaluation mode (an upper estimate).
@@ -32,7 +35,8 @@ struct PredictPlan {
   std::string summary;   ///< "1620 windows of 64^3, 4 at a time, about 0.4 GB"
 };
 
-/// Chooses tile size and batch within the memory limit. UsageError when not even one small tile fits.
+/// Chooses tile size and batch within the memory limit. UsageError, or on a card DeviceError, when what was asked for does not fit, or not even
+/// one small tile does.
 PredictPlan plan_prediction(models::UNet3d& net, const data::Extent3& movie, const PredictOptions& options);
 
 /// Frame t of the network's input, [H,W]. Called once per frame with rising t.
@@ -45,8 +49,8 @@ using TileProgress = std::function<void(int64_t done)>;
 /// Where the time of a prediction went, in seconds; all but `seconds` are sums over the lanes.
 struct PredictTimes {
   double seconds = 0;      ///< by the clock, from the first frame read to the last one written
-  double network = 0;      ///< whole network
-  double convolution = 0;  ///< its convolutions with what is fused to them
+  double network = 0;      ///< whole network; on a card with the copies to and from it
+  double convolution = 0;  ///< its convolutions with what is fused to them; 0 on a card
   double input = 0;        ///< frames read, tiles cut out
   double output = 0;       ///< tiles added up, frames handed over
   int64_t lanes = 1;

@@ -40,7 +40,7 @@ DeviceChoice device_of(const Arguments& arguments, const std::string& command) {
   const char* environment = std::getenv("VOXGRAD_DEVICE");
   const bool from_environment = !arguments.given("--device") && environment && *environment;
   return choose_device(from_environment ? environment : arguments.get("--device"), from_environment ? "VOXGRAD_DEVICE=" : "--device ", command,
-                       has_gpu_path(command), cards_here());
+                       gpu_path(command), cards_here());
 }
 
 ProgressStyle choose_style(const std::string& word, bool terminal, Log::Level level) {
@@ -68,10 +68,12 @@ Session::Session(const std::string& command, const std::string& command_line, co
   json_ = arguments.flag("--json");
   dry_run_ = has(arguments, "--dry-run") && arguments.flag("--dry-run");
   threads_ = has(arguments, "--threads") ? choose_threads(arguments) : usable_cpus();
+  bool told = false;
   if (has(arguments, "--device")) {
     const DeviceChoice choice = device_of(arguments, command);
     device_ = choice.device;
     device_reason_ = choice.reason;
+    told = choice.surprising;
   }
   memory_ = has(arguments, "--memory") && arguments.given("--memory")
                 ? parse_bytes(arguments.get("--memory"), "option --memory")
@@ -83,8 +85,10 @@ Session::Session(const std::string& command, const std::string& command_line, co
                  {"version", voxgrad::version},
                  {"threads", threads_},
                  {"device", device_}});
-  if (!device_reason_.empty())
-    detail("device " + device_ + " (" + device_reason_ + "), " + std::to_string(threads_) + " threads");
+  if (device_reason_.empty()) return;
+  const std::string where = "device " + device_ + " (" + device_reason_ + "), " + std::to_string(threads_) + " threads";
+  if (told) note(where);
+  else detail(where);
 }
 
 void Session::print(const std::string& line) {

@@ -21,6 +21,41 @@ Tensor tensor_of(const std::vector<float>& values, const data::Batch& b) {
   return Tensor::from(values, {b.count, b.patch[0], b.patch[1], b.patch[2], 1});
 }
 
+LossBatch loss_batch(const data::Batch& batch, const data::CropSource& source, uint64_t seed, int64_t step) {
+  LossBatch b;
+  b.seed = seed;
+  b.step = step;
+  for (int64_t i : batch.indices) {
+    b.centred.push_back(source.centred(i));
+    b.priors.push_back(source.prior(i));
+  }
+  b.input = tensor_of(batch.input, batch);
+  b.target = tensor_of(batch.target, batch);
+  if (!batch.weight.empty()) b.weight = tensor_of(batch.weight, batch);
+  if (!batch.propensity.empty()) b.propensity = tensor_of(batch.propensity, batch);
+  return b;
+}
+
+/// Runs a part of the training whose errors are about its data: the options were fine, it is this batch that does not go with them, or
+/// the network's output.
+template <class F>
+auto at_step(const std::string& where, const F& part) {
+  try {
+    return part();
+  } catch (const Error& e) {
+    std::string what = e.what();
+    if (what.back() == '.') what.pop_back();
+    throw Error(text(where, ": ", what, ". The last good checkpoint is kept."));
+  }
+}
+
+/// "cpu", or "cuda in bf16", of a checkpoint.
+std::string device_of(const Metadata& m) {
+  const auto device = m.find("device"), precision = m.find("precision");
+  if (device == m.end() || device->second == "cpu") return "cpu";
+  return device->second + (precision == m.end() ? "" : " in " + precision->second);
+}
+
 /// What must not change between a checkpoint and its continuation: the network and the data order.
 std::string identity(const TrainConfig& c) {
   std::ostringstream s;
@@ -58,10 +93,12 @@ std::unique_ptr<optim::Optimizer> make_optimizer(const OptimizerConfig& c, nn::M
 
 Trainer::Trainer(const TrainConfig& config, models::UNet3d& net, std::shared_ptr<const data::CropSource> train,
                  std::shared_ptr<const data::CropSource> valid, const ModelFolder& folder, Session& session,
-                 RandomCrops held_out)
+                 RandomCrops held_out, std::shared_ptr<const Card> card)
     : config_(config), net_(net), train_(std::move(train)), valid_(std::move(valid)), folder_(folder), session_(session),
       loss_(make_loss(config.training)), optimizer_(make_optimizer(config.training.optimizer, net)),
-      best_(infinity), plateau_best_(infinity), plateau_rate_(config.training.optimizer.lr), config_hash_(identity(config)) {
+      last_loss_(infinity), best_(infinity), plateau_best_(infinity), plateau_rate_(config.training.optimizer.lr), config_hash_(identity(config)) {
+  const StepperParts parts{net_, *optimizer_, loss_, config_.training};
+  stepper_ = card ? make_card_stepper(parts, std::move(card)) : make_cpu_stepper(parts);
   loader_ = std::make_unique<data::Loader>(train_, loader_options(true));
   if (!config.training.pu.prior_auto) return;
   auto_prior_ = std::make_unique<AutoPrior>(config, train_, valid_, std::move(held_out));
@@ -89,7 +126,12 @@ void Trainer::resume() {
   check<UsageError>(hash != m.end() && hash->second == config_hash_, path,
                     ": was made with another network, seed, batch, crop or optimiser. Resume with its own configuration, or start "
                     "from its weights with --init.");
-  step_ = stored_integer(m, "step", path);
+  stepper_->changed();
+  stepper_->restore(m);
+  if (const std::string then = device_of(m), now = device_of(stepper_->state()); then != now)
+    session_.note(text("the checkpoint was made on the ", then, ", this run goes on on the ", now,
+                       ": its numbers will not be, bit for bit, those of a run that stayed"));
+  step_ = reported_ = stored_integer(m, "step", path);
   best_step_ = stored_integer(m, "best_step", path);
   best_ = stored_real(m, "best", infinity);
   plateau_best_ = stored_real(m, "plateau_best", infinity);
@@ -127,18 +169,19 @@ void Trainer::adopt(Metadata& m) const {
 void Trainer::run() {
   const int64_t total = config_.training.num_steps;
   auto progress = session_.stage("train", total, "steps", step_);
-  double loss = infinity, valid = infinity;
+  double valid = infinity;
   const auto fields = [&] {  // what is not known yet is left out
     Fields shown;
-    for (const auto& [name, value] : {std::pair<const char*, double>{"loss", loss}, {"val", valid}, {"best", best_}})
+    for (const auto& [name, value] : {std::pair<const char*, double>{"loss", last_loss_}, {"val", valid}, {"best", best_}})
       if (std::isfinite(value)) shown.emplace_back(name, value);
     return shown;
   };
   while (step_ < total) {
-    loss = train_step();
-    append_row(folder_.path() + "/train.csv", "step,loss", text(step_, ",", number_text(loss)));
+    train_step();
+    report(false);
     ++step_;
     if (step_ % config_.training.valid_interval == 0 || step_ == total) {
+      report(true);
       const Validation v = validate();
       valid = v.mean;
       finish_validation(v);
@@ -153,49 +196,34 @@ void Trainer::run() {
   session_.check_stop();
 }
 
-double Trainer::train_step() {
+void Trainer::train_step() {
   const int64_t epoch = batch_.count > 0 ? batch_.epoch : -1;
   loader_->next(batch_);
   if (epoch >= 0 && batch_.epoch > epoch) loss_.check_epoch();
   apply_schedule();
-  net_.train();
-  const LossOutcome outcome = loss_of(batch_, *train_, true);  // with the gradient
-  const double value = outcome.loss.item();
-  check(std::isfinite(value), "the loss is ", value, " at step ", step_,
-        ". The last good checkpoint is kept; try a smaller learning rate, and check the data with: voxgrad inspect");
-  keep_terms(outcome.terms);
-  if (outcome.skipped) return value;
-  const double rate = optimizer_->learning_rate();
-  optimizer_->set_learning_rate(rate * outcome.rate);
-  optimizer_->step();
-  optimizer_->set_learning_rate(rate);
-  return value;
+  at_step(text("step ", step_), [&] { stepper_->step(loss_batch(batch_, *train_, config_.seed, step_)); });
 }
 
-LossOutcome Trainer::loss_of(const data::Batch& batch, const data::CropSource& source, bool training) {
-  LossBatch b;
-  for (int64_t i : batch.indices) {
-    b.centred.push_back(source.centred(i));
-    b.priors.push_back(source.prior(i));
+/// Rows of the steps whose losses are known; `all`: of those too that must be waited for.
+void Trainer::report(bool all) {
+  for (const StepResult& r : stepper_->results(all)) {
+    check(std::isfinite(r.loss), "the loss is ", r.loss, " at step ", reported_,
+          ". The last good checkpoint is kept; try a smaller learning rate, and check the data with: voxgrad inspect");
+    keep_terms(reported_, r.terms);
+    append_row(folder_.path() + "/train.csv", "step,loss", text(reported_, ",", number_text(r.loss)));
+    last_loss_ = r.loss;
+    ++reported_;
   }
-  b.input = tensor_of(batch.input, batch);
-  b.target = tensor_of(batch.target, batch);
-  if (!batch.weight.empty()) b.weight = tensor_of(batch.weight, batch);
-  if (!batch.propensity.empty()) b.propensity = tensor_of(batch.propensity, batch);
-  b.seed = config_.seed;
-  b.step = step_;
-  try {
-    return training ? loss_.gradient(net_, std::move(b)) : loss_.of(net_, std::move(b));
-  } catch (const Error& e) {  // the options were fine: it is this batch that does not go with them, or the network's output
-    std::string what = e.what();
-    if (what.back() == '.') what.pop_back();
-    throw Error(text(training ? "step " : "validation after step ", step_, ": ", what, ". The last good checkpoint is kept."));
-  }
+}
+
+double Trainer::validation_loss(const data::Batch& batch) {
+  return at_step(text("validation after step ", step_), [&] { return stepper_->validation_loss(loss_batch(batch, *valid_, config_.seed, step_)); });
 }
 
 /// A new estimate of the prior. When it moves the prior by more than a tenth, validation losses before and after do not compare.
 void Trainer::update_prior() {
   const double before = loss_.prior();
+  stepper_->fetch();
   const PriorUpdate u = auto_prior_->estimate(net_, step_, before);
   loss_.set_prior(u.prior, auto_prior_->labelled());
   tell_estimate(u, step_, before, auto_prior_->used(), folder_.path(), session_);
@@ -206,9 +234,9 @@ void Trainer::update_prior() {
 }
 
 /// The numbers of a risk, next to train.csv.
-void Trainer::keep_terms(const std::vector<LossTerm>& terms) {
+void Trainer::keep_terms(int64_t step, const std::vector<LossTerm>& terms) {
   if (terms.empty()) return;
-  std::string header = "step", row = std::to_string(step_);
+  std::string header = "step", row = std::to_string(step);
   for (const LossTerm& t : terms) {
     header += "," + t.name;
     row += "," + number_text(t.value);
@@ -217,8 +245,6 @@ void Trainer::keep_terms(const std::vector<LossTerm>& terms) {
 }
 
 Validation Trainer::validate() {
-  NoGrad no_grad;
-  net_.eval();
   data::Loader loader(valid_, loader_options(false));
   data::Batch batch;
   double sum = 0, square = 0, plain = 0, crops = 0;
@@ -226,7 +252,7 @@ Validation Trainer::validate() {
   const int64_t batches = loader.batches_per_epoch();
   for (int64_t i = 0; i < batches; ++i) {
     loader.next(batch);
-    const double loss = loss_of(batch, *valid_, false).loss.item();
+    const double loss = validation_loss(batch);
     sum += loss * double(batch.count);
     crops += double(batch.count);
     plain += loss;
@@ -256,6 +282,7 @@ void Trainer::finish_validation(const Validation& v) {
     best_ = v.mean;
     best_step_ = step_;
     best_prior_ = loss_.prior();
+    stepper_->fetch();
     check_weights();
     save_weights(folder_.weights_file(), net_, metadata());
   }
@@ -272,6 +299,8 @@ void Trainer::apply_schedule() {
 }
 
 void Trainer::checkpoint() {
+  report(true);
+  stepper_->fetch();
   check_weights();
   save_checkpoint(folder_.checkpoint_file(), net_, *optimizer_, metadata());
 }
@@ -296,6 +325,7 @@ Metadata Trainer::metadata() const {
   if (auto_prior_) m["prior_estimates"] = std::to_string(auto_prior_->used());
   if (std::isfinite(best_)) m["best"] = number_text(best_);
   if (std::isfinite(plateau_best_)) m["plateau_best"] = number_text(plateau_best_);
+  m.merge(stepper_->state());
   return m;
 }
 

@@ -8,6 +8,7 @@
 #include "losses.hpp"
 #include "model_folder.hpp"
 #include "session.hpp"
+#include "stepper.hpp"
 #include "voxgrad/data/loader.hpp"
 
 namespace voxgrad::app {
@@ -22,9 +23,10 @@ struct Validation {
 class Trainer {
  public:
   /// `net` and the sources are the caller's; everything written goes below `folder`. held_out: random crops of validation movies, for
-  /// a prior that is estimated. Errors: those of Loss and AutoPrior.
+  /// a prior that is estimated. card: where the steps are made; none: on the CPU. Errors: those of Loss and AutoPrior.
   Trainer(const TrainConfig& config, models::UNet3d& net, std::shared_ptr<const data::CropSource> train,
-          std::shared_ptr<const data::CropSource> valid, const ModelFolder& folder, Session& session, RandomCrops held_out = {});
+          std::shared_ptr<const data::CropSource> valid, const ModelFolder& folder, Session& session, RandomCrops held_out = {},
+          std::shared_ptr<const Card> card = nullptr);
 
   /// Continues from the folder's checkpoint: weights, moments, step, data order, schedule, best loss. Statistics written
   /// after that checkpoint are dropped.
@@ -39,11 +41,11 @@ class Trainer {
   int64_t best_step() const { return best_step_; }
 
  private:
-  double train_step();
-  /// training: with its gradient.
-  LossOutcome loss_of(const data::Batch& batch, const data::CropSource& source, bool training);
+  void train_step();
+  void report(bool all);
+  double validation_loss(const data::Batch& batch);
   void update_prior();
-  void keep_terms(const std::vector<LossTerm>& terms);
+  void keep_terms(int64_t step, const std::vector<LossTerm>& terms);
   Validation validate();
   void finish_validation(const Validation& v);
   void checkpoint();
@@ -61,10 +63,11 @@ class Trainer {
   Loss loss_;
   std::unique_ptr<AutoPrior> auto_prior_;
   std::unique_ptr<optim::Optimizer> optimizer_;
+  std::unique_ptr<Stepper> stepper_;
   std::unique_ptr<data::Loader> loader_;
   data::Batch batch_;
-  int64_t step_ = 0, best_step_ = -1, plateau_waited_ = 0;
-  double best_, plateau_best_, plateau_rate_, best_prior_ = 0;
+  int64_t step_ = 0, reported_ = 0, best_step_ = -1, plateau_waited_ = 0;
+  double last_loss_, best_, plateau_best_, plateau_rate_, best_prior_ = 0;
   std::string config_hash_;
 };
 

@@ -525,6 +525,44 @@ TEST_CASE("predict: a signal ends it with 128 + its number and nothing half-writ
   CHECK(names_in(lab.file("res")).empty());
 }
 
+TEST_CASE("a card that is not there, and a precision without a card, are refused by every subcommand that would use one") {
+  const Lab lab;
+  lab.write_movie("m.tif");
+  setenv("CUDA_VISIBLE_DEVICES", "", 1);  // where there is a card, it hides
+  const std::vector<std::vector<std::string>> all = {train("other"),
+                                                     {"train", "d.h5", "--type", "stardist3d", "--out", "other"},
+                                                     {"optimize", "d.h5", "--model", "model"},
+                                                     {"prior", "d.h5", "--model", "model"},
+                                                     {"predict", "m.tif", "--model", "model", "--out", "other"},
+                                                     {"bench", "--batch", "1", "--crop", "8", "--width", "2", "--depth", "1"},
+                                                     {"bench", "--net", "stardist3d", "--batch", "1"}};
+  for (const std::vector<std::string>& words : all) {
+    INFO(words[0] << " " << words[1]);
+    const auto with = [&](std::vector<std::string> more) {
+      std::vector<std::string> w = words;
+      w.insert(w.end(), more.begin(), more.end());
+      return run(lab.folder(), w);
+    };
+    for (const char* device : {"cuda", "cuda:3"}) {
+      const Ended absent = with({"--device", device});
+      CHECK(absent.code == 1);
+      CHECK(has(absent.err, text("voxgrad ", words[0], ": --device ", device, ": ")));
+      CHECK(has(absent.err, "Use --device cpu"));
+      CHECK(absent.out.empty());
+    }
+    const Ended precision = with({"--device", "cpu", "--precision", "bf16"});
+    CHECK(precision.code == 2);
+    CHECK(has(precision.err, "--precision bf16 needs a card, but this run is on the cpu, which computes in fp32."));
+    CHECK(with({"--precision", "int8"}).code == 2);
+    CHECK_FALSE(fs::exists(lab.file("other")));
+  }
+  unsetenv("CUDA_VISIBLE_DEVICES");
+  const Ended same = run(lab.folder(), {"bench", "--batch", "1", "--crop", "8", "--width", "2", "--depth", "1", "--runs", "1", "--device", "cpu", "--precision",
+                                        "fp32", "--json"});
+  CHECK(same.code == 0);
+  CHECK(has(same.out, "\"device\": \"cpu\""));
+}
+
 TEST_CASE("demo --quick: the whole job, with its files") {
   const Scratch dir;
   const Ended demo = run(dir.folder(), {"demo", "--quick", "--out", "demo"});

@@ -129,12 +129,16 @@ class UNet3dTraining : public DeviceNetwork {
   virtual std::vector<float> losses(int64_t count) = 0;
   /// Numbers of the optimiser as they stand; waits.
   virtual OptimizerState state() = 0;
+  /// Those of another engine or run instead, its loss scale included.
+  virtual void restore(const OptimizerState& state) = 0;
 };
 
 class UNet3dInference : public DeviceNetwork {
  public:
   /// probability [count, tile, out_channels] of x [count, tile, in_channels], count at most the planned batch.
   virtual void run(int64_t count, const float* x, float* probability) = 0;
+  /// The same before the sigmoid, for losses.
+  virtual void logits(int64_t count, const float* x, float* logits) = 0;
   /// The pass again over the whole batch that lies on the device, without copies.
   virtual void repeat() = 0;
   virtual void wait() = 0;
@@ -216,5 +220,10 @@ std::unique_ptr<UNet3dInference> make_unet3d_inference(int card, Precision preci
 std::unique_ptr<StarDist3dTraining> make_stardist3d_training(int card, Precision precision, const StarDist3dTrainingOptions& options);
 std::unique_ptr<StarDist3dInference> make_stardist3d_inference(int card, Precision precision, const StarDist3dShape& shape, int64_t batch,
                                                                const Extent& tile, NormMode norm);
+
+/// Bytes of a card's memory that such an engine takes, without what its convolutions need beside their tensors (up to some
+/// 10 MiB). Needs no card.
+size_t unet3d_training_bytes(Precision precision, const UNet3dTrainingOptions& options);
+size_t unet3d_inference_bytes(Precision precision, const UNet3dShape& shape, int64_t batch, const Extent& tile, NormMode norm);
 
 }  // namespace voxgrad::cuda

@@ -109,6 +109,7 @@ class UNet3dTrainer : public PlannedNetwork<UNet3dTraining, UNet3dLayers, Device
     return out;
   }
   OptimizerState state() override { return optimizer_.state(); }
+  void restore(const OptimizerState& state) override { optimizer_.restore(state); }
 
  private:
   /// A held training set in the device's memory: one crop after the other, and what says where each lies.
@@ -242,24 +243,29 @@ class UNet3dPredictor : public PlannedNetwork<UNet3dInference, UNet3dLayers, Dev
     outputs_ = voxels * shape.out_channels;
     x_ = program_.persistent("x", size_t(batch * inputs_) * sizeof(float));
     probability_ = program_.persistent("probability", size_t(batch * outputs_) * sizeof(float));
+    logits_ = program_.persistent("logits", size_t(batch * outputs_) * sizeof(float));
     NetworkTape<Device, E> tape(program_, weights_, norm, math);
-    tape.head(unet3d_features(tape, net_, tape.input(this->rounded(x_, batch * inputs_), batch, tile, shape.in_channels)), net_.head, {}, probability_, {});
+    tape.head(unet3d_features(tape, net_, tape.input(this->rounded(x_, batch * inputs_), batch, tile, shape.in_channels)), net_.head, logits_, probability_,
+              {});
     program_.plan();
   }
 
-  void run(int64_t count, const float* x, float* probability) override {
+  void run(int64_t count, const float* x, float* probability) override { pass(count, x, probability_, probability); }
+  void logits(int64_t count, const float* x, float* logits) override { pass(count, x, logits_, logits); }
+  void repeat() override { device_.run(program_, 0, program_.size()); }
+
+ private:
+  void pass(int64_t count, const float* x, Value result, float* to) {
     check(count > 0 && count <= batch_ && (norm_ == NormMode::running_statistics || count == batch_),
           "unet3d on a device: a batch of ", count, " where ", batch_, " were planned");
     device_.upload(program_.at(x_), x, size_t(count * inputs_) * sizeof(float));
     device_.run(program_, 0, program_.size());
-    device_.download(probability, program_.at(probability_), size_t(count * outputs_) * sizeof(float));
+    device_.download(to, program_.at(result), size_t(count * outputs_) * sizeof(float));
   }
-  void repeat() override { device_.run(program_, 0, program_.size()); }
 
- private:
   int64_t batch_, inputs_ = 0, outputs_ = 0;
   NormMode norm_;
-  Value x_, probability_;
+  Value x_, probability_, logits_;
 };
 
 }  // namespace voxgrad::cuda

@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#pragma once
+// Where the networks of a command run when it is not the CPU: --device and --precision become a maker of engines.
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "session.hpp"
+#include "voxgrad/cuda/engines.hpp"
+#include "voxgrad/models/unet3d.hpp"
+
+namespace voxgrad::app {
+
+/// Makes the engines of a card; tests make them on a device of their own.
+struct Card {
+  std::string name;  ///< "cuda:0"
+  cuda::Precision precision = cuda::Precision::bf16;
+  std::function<uint64_t()> free_memory;  ///< bytes
+  std::function<std::unique_ptr<cuda::UNet3dTraining>(const cuda::UNet3dTrainingOptions&)> training;
+  std::function<std::unique_ptr<cuda::UNet3dInference>(const cuda::UNet3dShape&, int64_t batch, const cuda::Extent& tile, cuda::NormMode)>
+      inference;
+  /// "cuda:0 in bf16"
+  std::string description() const { return name + " in " + cuda::name(precision); }
+};
+
+/// The session's card in the precision that was asked for, else in bf16, or fp16 on cards older than compute capability 8.0; nullptr on
+/// the CPU. Errors: UsageError for a precision that is none, or for another than fp32 on the CPU; DeviceError from the card.
+std::shared_ptr<const Card> chosen_card(const Arguments& arguments, const Session& session);
+
+/// "2 threads on the cpu", or the card.
+std::string where_text(const Card* card, int threads);
+
+/// For what runs on the CPU only: a card is a DeviceError, another precision than fp32 a UsageError.
+void keep_to_cpu(const std::string& what, const Arguments& arguments, const Session& session);
+
+/// The network's options as engines take them.
+cuda::UNet3dShape shape_of(const models::UNet3dOptions& net);
+
+/// The largest number from 0 to `most` for which fits(number) holds; fits must not come back once it is lost.
+int64_t most_that_fit(int64_t most, const std::function<bool(int64_t)>& fits);
+
+/// DeviceError with what is needed, what is free and the batch that would fit, unless a training engine fits.
+void check_training_memory(const Card& card, cuda::UNet3dTrainingOptions options);
+
+/// "3.2 GiB"
+std::string gib_text(uint64_t bytes);
+
+}  // namespace voxgrad::app

@@ -1,0 +1,227 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Training steps on a card (stepper.hpp).
+#include <cmath>
+#include <map>
+#include <utility>
+
+#include "card_inference.hpp"
+#include "stepper.hpp"
+#include "voxgrad/autograd/backward.hpp"
+#include "voxgrad/autograd/record.hpp"
+
+namespace voxgrad::app {
+namespace {
+
+/// Steps whose losses wait on the card: fetching one costs about as much as a small step.
+constexpr int64_t losses_at_once = 32;
+
+cuda::LossKind loss_kind(const std::string& name) {
+  return name == "mse" ? cuda::LossKind::mse : name == "bce" ? cuda::LossKind::bce : cuda::LossKind::host;
+}
+
+cuda::OptimizerSettings settings_of(const OptimizerConfig& c) {
+  cuda::OptimizerSettings s;
+  s.lr = c.lr;
+  s.beta1 = c.beta1, s.beta2 = c.beta2, s.eps = c.eps;
+  s.weight_decay = c.weight_decay, s.momentum = c.momentum;
+  s.decoupled = c.name == "adamw";
+  return s;
+}
+
+/// The optimiser's tensors: "exp_avg/NAME", "exp_avg_sq/NAME", "momentum/NAME".
+std::pair<std::string, cuda::Part> moment_of(const std::string& name) {
+  const size_t slash = name.find('/');
+  return {name.substr(slash + 1), name.substr(0, slash) == "exp_avg_sq" ? cuda::Part::second_moment : cuda::Part::first_moment};
+}
+
+class CardStepper final : public Stepper {
+ public:
+  CardStepper(const StepperParts& parts, std::shared_ptr<const Card> card)
+      : parts_(parts), card_(std::move(card)), inference_(card_, parts.net), kind_(loss_kind(parts.config.loss)),
+        settings_(settings_of(parts.config.optimizer)) {
+    check_card_loss(parts.config);
+  }
+
+  void step(LossBatch batch) override {
+    const int64_t count = batch.input.shape()[0];
+    cuda::UNet3dTraining& engine = engine_for(count);
+    check_sizes(batch);
+    const float* const x = batch.input.span<float>().data();
+    if (kind_ == cuda::LossKind::host) {
+      step_by_host(engine, x, std::move(batch));
+      return;
+    }
+    set_rate(engine, parts_.optimizer.learning_rate());
+    engine.step(x, batch.target.span<float>().data());
+    stepped();
+    if (++waiting_ == losses_at_once) collect();
+  }
+
+  std::vector<StepResult> results(bool all) override {
+    if (all) collect();
+    return std::exchange(results_, {});
+  }
+
+  double validation_loss(LossBatch batch) override {
+    fetch_weights();
+    if (!std::exchange(validated_, true)) inference_.changed();
+    const int64_t p = parts_.config.patch_size;
+    inference_.plan(parts_.config.batch_size, {p, p, p}, cuda::NormMode::running_statistics);
+    NoGrad no_grad;
+    batch.logits = inference_.logits(batch.input);
+    return parts_.loss(batch, false).loss.item();
+  }
+
+  void fetch() override {
+    if (!current_ || fetched_) return;
+    collect();
+    fetch_weights();
+    for (const nn::Named& n : parts_.optimizer.state()) {
+      const auto [name, part] = moment_of(n.name);
+      current_->get(name, n.tensor->mutable_span<float>(), part);
+    }
+    numbers_ = current_->state();
+    parts_.optimizer.set_step_count(numbers_->step);
+    fetched_ = true;
+  }
+
+  void changed() override {
+    collect();
+    current_ = nullptr;
+    numbers_.reset();
+    fetched_ = weights_fetched_ = true;
+    validated_ = false;
+  }
+
+  Metadata state() const override {
+    Metadata m{{"device", "cuda"}, {"precision", cuda::name(card_->precision)}};
+    if (card_->precision == cuda::Precision::f16 && numbers_)
+      m["loss_scale"] = text(numbers_->loss_scale, " ", numbers_->clean, " ", numbers_->skipped);
+    return m;
+  }
+
+  /// After changed(): the loss scale of a checkpoint, if it has one.
+  void restore(const Metadata& metadata) override {
+    const auto stored = metadata.find("loss_scale");
+    if (card_->precision != cuda::Precision::f16 || stored == metadata.end()) return;
+    numbers_ = first_numbers();
+    std::istringstream in(stored->second);
+    in >> numbers_->loss_scale >> numbers_->clean >> numbers_->skipped;
+    check<FileError>(bool(in) && numbers_->loss_scale > 0, "a checkpoint's loss_scale is '", stored->second, "' (expected three numbers).");
+  }
+
+ private:
+  void step_by_host(cuda::UNet3dTraining& engine, const float* x, LossBatch batch) {
+    const Shape& s = batch.input.shape();
+    Tensor logits(Shape{s[0], s[1], s[2], s[3], parts_.net.options().out_channels});
+    engine.forward(x, logits.mutable_span<float>().data());
+    stepped();  // of the running statistics
+    logits.set_requires_grad();
+    batch.logits = logits;
+    LossOutcome outcome = parts_.loss(batch, true);
+    const double value = outcome.loss.item();
+    results_.push_back({value, std::move(outcome.terms)});
+    if (!std::isfinite(value) || outcome.skipped) return;
+    backward(outcome.loss);
+    set_rate(engine, parts_.optimizer.learning_rate() * outcome.rate);
+    engine.finish(logits.grad().span<float>().data());
+  }
+
+  /// What an engine reads is as large as what it was planned for.
+  void check_sizes(const LossBatch& b) const {
+    const Shape& x = b.input.shape();
+    const int64_t rows = x[0] * x[1] * x[2] * x[3], p = parts_.config.patch_size;
+    const models::UNet3dOptions& o = parts_.net.options();
+    check<ShapeError>(x[1] == p && x[2] == p && x[3] == p && b.input.size() == rows * o.in_channels, "unet3d on a card: input is ", x,
+                      " (expected crops of ", p, "^3 with ", o.in_channels, " channels)");
+    check<ShapeError>(b.target.size() == rows * o.out_channels, "unet3d on a card: target is ", b.target.shape(), ", the network has ",
+                      o.out_channels, " outputs");
+  }
+
+  void stepped() { fetched_ = weights_fetched_ = validated_ = false; }
+
+  /// What forward passes need.
+  void fetch_weights() {
+    if (!current_ || weights_fetched_) return;
+    for (const nn::Named& n : parts_.net.state()) current_->get(n.name, n.tensor->mutable_span<float>());
+    weights_fetched_ = true;
+  }
+
+  void collect() {
+    if (waiting_ == 0) return;
+    for (float v : current_->losses(std::exchange(waiting_, 0))) results_.push_back({double(v)});
+  }
+
+  void set_rate(cuda::UNet3dTraining& engine, double rate) {
+    if (rate == settings_.lr && sent_) return;
+    settings_.lr = rate;
+    engine.set(settings_);
+    sent_ = true;
+  }
+
+  cuda::OptimizerState first_numbers() const {
+    cuda::OptimizerSettings s = settings_;
+    s.dynamic_scale = card_->precision == cuda::Precision::f16;
+    return cuda::optimizer_state(s, parts_.optimizer.step_count());
+  }
+
+  /// The engine for so many crops, with weights, moments and numbers as they stand.
+  cuda::UNet3dTraining& engine_for(int64_t count) {
+    std::unique_ptr<cuda::UNet3dTraining>& engine = engines_[count];
+    if (!engine) engine = make(count);
+    if (engine.get() == current_) return *engine;
+    fetch();
+    for (const nn::Named& n : parts_.net.state()) engine->put(n.name, n.tensor->span<float>());
+    for (const nn::Named& n : parts_.optimizer.state()) {
+      const auto [name, part] = moment_of(n.name);
+      engine->put(name, n.tensor->span<float>(), part);
+    }
+    if (!numbers_) numbers_ = first_numbers();
+    engine->restore(*numbers_);
+    sent_ = false;
+    current_ = engine.get();
+    return *engine;
+  }
+
+  std::unique_ptr<cuda::UNet3dTraining> make(int64_t count) const {
+    const int64_t p = parts_.config.patch_size;
+    const cuda::UNet3dTrainingOptions o{
+        .net = shape_of(parts_.net.options()),
+        .batch = count,
+        .crop = {p, p, p},
+        .loss = kind_,
+        .optimizer = parts_.config.optimizer.name == "sgd" ? cuda::OptimizerKind::sgd : cuda::OptimizerKind::adam,
+        .settings = settings_,
+    };
+    check_training_memory(*card_, o);
+    return card_->training(o);
+  }
+
+  StepperParts parts_;
+  std::shared_ptr<const Card> card_;
+  CardInference inference_;
+  cuda::LossKind kind_;
+  cuda::OptimizerSettings settings_;
+  std::map<int64_t, std::unique_ptr<cuda::UNet3dTraining>> engines_;  ///< by batch
+  cuda::UNet3dTraining* current_ = nullptr;                           ///< the one whose weights count; none: the network's do
+  std::optional<cuda::OptimizerState> numbers_;                       ///< as of the last fetch
+  std::vector<StepResult> results_;
+  int64_t waiting_ = 0;  ///< losses still on the card
+  bool fetched_ = true, weights_fetched_ = true, validated_ = false, sent_ = false;
+};
+
+}  // namespace
+
+void check_card_loss(const TrainingConfig& c) {
+  if (loss_kind(c.loss) != cuda::LossKind::host) return;
+  check<UsageError>(c.pu.reduction != "accumulate", "training_config.pu.reduction is accumulate, which passes a batch through the network twice: on the CPU "
+                    "only in this version. Use --device cpu, or reduction batch with a --batch-size that fits the card.");
+  check<UsageError>(c.pu.mixup == 0, "training_config.pu.mixup is ", c.pu.mixup, ", whose mixed crops pass through the network a second time: on the CPU "
+                    "only in this version. Use --device cpu, or mixup 0.");
+}
+
+std::unique_ptr<Stepper> make_card_stepper(const StepperParts& parts, std::shared_ptr<const Card> card) {
+  return std::make_unique<CardStepper>(parts, std::move(card));
+}
+
+}  // namespace voxgrad::app
