@@ -208,12 +208,26 @@ int run_predict(const Arguments& a, Session& session) {
     runs.emplace_back(model, folder);
   }
   int code = 0;
+  std::vector<JsonValue> results;
   for (const auto& [model, folder] : runs) {
     Arguments one = a;
     one.set("--model", model);
     one.set("--out", folder);
-    code = std::max(code, predict_with_model(one, session));
+    const auto report = [&, name = model, path = folder] {
+      Fields fields = {{"model", name}, {"out", path}};
+      for (auto& field : session.take_results()) fields.push_back(std::move(field));
+      results.emplace_back(fields);
+    };
+    try {
+      code = std::max(code, predict_with_model(one, session));
+    } catch (...) {  // the models that are done stay in the closing line
+      report();
+      session.result("models", results);
+      throw;
+    }
+    report();
   }
+  session.result("models", results);
   return code;
 }
 

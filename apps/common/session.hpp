@@ -8,6 +8,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 
 #include "json_text.hpp"
 #include "log.hpp"
@@ -36,6 +37,8 @@ class Session {
   void print(const std::string& line);
   /// Adds a field to the last JSON line.
   void result(const std::string& key, const JsonValue& value);
+  /// The fields added so far, which then start anew: for a command that reports parts of its own as a list.
+  Fields take_results() { return std::exchange(result_, {}); }
   /// One JSON line of the given event; nothing without --json.
   void emit(const std::string& event, const Fields& fields);
   /// Starts a stage: `auto p = session.stage("train", 100000, "steps");` then p->update(done, {{"loss",

@@ -16,7 +16,7 @@ struct Ran {
   std::string out;  ///< standard output
 };
 
-/// Runs `voxgrad NAME words...` without a progress display. Errors are thrown, as the program's main would meet them.
+/// Runs `voxgrad NAME words...` without a progress display, closing line included. Errors are thrown, as the program's main would meet them.
 inline Ran run_command(const app::Command& plain, std::vector<std::string> words) {
   words.insert(words.end(), {"--progress", "none"});
   const app::Command command = with_messages(plain);
@@ -29,6 +29,7 @@ inline Ran run_command(const app::Command& plain, std::vector<std::string> words
   {
     app::Session session(command.name, "voxgrad " + command.name, arguments, out.file, err.file);
     ran.code = command.run(arguments, session);
+    session.close(ran.code, {});
   }
   std::rewind(out.file);
   for (int c; (c = std::fgetc(out.file)) != EOF;) ran.out += char(c);

@@ -6,6 +6,8 @@
 #include <cstdlib>
 #include <filesystem>
 
+#include <nlohmann/json.hpp>
+
 #include "apps/run_command.hpp"
 #include "apps/scratch.hpp"
 #include "apps/stardist_tiny.hpp"
@@ -411,7 +413,15 @@ TEST_CASE("stardist commands: train on a folder, choose thresholds, predict, mat
   REQUIRE(test::run_command(make_predict(), {dir.file("v/images/v0.tif"), "--model", package, "--out", dir.file("again")}).code == 0);
   CHECK((read_file(dir.file("again") + "/v0_prediction.tif") == read_file(out + "/v0_prediction.tif")));
   // Two models, each in a folder of its name.
-  REQUIRE(test::run_command(make_predict(), {dir.file("v/images/v1.tif"), "--model", model, "--model", package + "/", "--out", dir.file("both")}).code == 0);
+  const test::Ran both = test::run_command(make_predict(), {dir.file("v/images/v1.tif"), "--model", model, "--model", package + "/", "--out", dir.file("both"), "--json"});
+  REQUIRE(both.code == 0);
+  const auto json = nlohmann::json::parse(both.out.substr(both.out.rfind("{\"event\": \"result\"")));
+  REQUIRE(json["models"].size() == 2);
+  CHECK_FALSE(json.contains("movies"));  // each model has its own
+  CHECK(json["models"][0]["model"] == model);
+  CHECK(json["models"][1]["out"] == dir.file("both") + "/package");
+  CHECK(json["models"][1]["movies"] == 1);
+  CHECK(json["models"][0]["objects"] == json["models"][1]["objects"]);
   CHECK((read_file(dir.file("both/model/v1_prediction.tif")) == read_file(dir.file("both/package/v1_prediction.tif"))));
   CHECK(message_of<UsageError>([&] { test::run_command(make_predict(), {dir.file("v/images/v1.tif"), "--model", model, "--model", model, "--out", dir.file("twice")}); }).find("would both write into") !=
         std::string::npos);
