@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "event_finder.hpp"
 
+#include <algorithm>
+
 namespace voxgrad::app {
 
 namespace {
@@ -55,11 +57,11 @@ void EventFinder::finish(const metrics::Extent3& minimum) {
     kept[events_[i].label] = uint32_t(i) + 1;
     events_[i].label = uint32_t(i) + 1;
   }
-  measure_events();
   for (auto& frame : runs_) {
     for (Run& r : frame) r.label = kept[map[r.label]];
     std::erase_if(frame, [](const Run& r) { return r.label == 0; });
   }
+  measure_events();
 }
 
 void EventFinder::measure_events() {
@@ -68,6 +70,22 @@ void EventFinder::measure_events() {
   for (metrics::Region& r : events_)
     if (!within(r.box, r.weighted_centroid)) r.weighted_centroid = r.centroid;
   metrics::set_neighbours(events_);
+
+  std::vector<std::vector<metrics::VoxelRow>> rows(events_.size());
+  std::vector<size_t> place;  // of an event, by label
+  for (size_t i = 0; i < events_.size(); ++i) {
+    place.resize(std::max(place.size(), size_t(events_[i].label) + 1));
+    place[events_[i].label] = i;
+  }
+  for (size_t t = 0; t < runs_.size(); ++t)
+    for (const Run& r : runs_[t])
+      for (int64_t first = r.first, end = r.first + r.length; first < end;) {  // a run may go on in the next row
+        const int64_t y = first / width_, stop = std::min(end, (y + 1) * width_);
+        rows[place[r.label]].push_back(
+            {int32_t(t), int32_t(y), int32_t(first - y * width_), int32_t(stop - 1 - y * width_)});
+        first = stop;
+      }
+  metrics::set_solidity(events_, rows);
 }
 
 }  // namespace voxgrad::app

@@ -36,6 +36,23 @@ void check_same_region(const metrics::Region& a, const metrics::Region& b) {
   CHECK(a.frequency == b.frequency);
 }
 
+// Against hulls of single voxels.
+void check_solidity(const std::vector<metrics::Region>& events, const data::Volume<uint32_t>& labels) {
+  for (const metrics::Region& e : events) {
+    std::vector<metrics::VoxelRow> voxels;
+    for (int64_t t = e.box.begin[0]; t < e.box.end[0]; ++t)
+      for (int64_t y = e.box.begin[1]; y < e.box.end[1]; ++y)
+        for (int64_t x = e.box.begin[2]; x < e.box.end[2]; ++x)
+          if (labels.at(t, y, x) == e.label)
+            voxels.push_back({int32_t(t), int32_t(y), int32_t(x), int32_t(x)});
+    const int64_t hull = metrics::hull_volume(voxels);
+    if (hull > 0)
+      CHECK(e.solidity == double(e.area) / double(hull));
+    else
+      CHECK(std::isnan(e.solidity));
+  }
+}
+
 }  // namespace
 
 TEST_CASE("event finder: the same as labelling, filtering and measuring the whole movie") {
@@ -60,6 +77,7 @@ TEST_CASE("event finder: the same as labelling, filtering and measuring the whol
         data::Volume<uint32_t> labels(extent);
         for (int64_t t = 0; t < extent[0]; ++t) finder.labels(t, labels.frame(t));
         CHECK((labels.voxels == c.labels.voxels));
+        check_solidity(finder.events(), labels);
         several += regions.size() > 1;
         for (const metrics::Region& e : finder.events()) {  // the score is the largest one inside
           float largest = 0;

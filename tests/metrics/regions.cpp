@@ -63,6 +63,16 @@ TEST_CASE("regions: conformance vector 12.6") {
   CHECK(r.integrated_profile == Approx(3.20972222).epsilon(1e-8));
   CHECK(r.max_profile == Approx(0.95555556).epsilon(1e-7));
   CHECK(r.std_profile == Approx(0.14315118).epsilon(1e-7));
+  CHECK(std::isnan(r.solidity));
+
+  std::vector<Region> solid = regions;
+  std::vector<metrics::VoxelRow> rows;
+  for (int32_t t = 0; t < 6; ++t)
+    for (int32_t y = 0; y < 10; ++y)
+      for (int32_t x = 0; x < 12; ++x)
+        if (g.labels.at(t, y, x)) rows.push_back({t, y, x, x});
+  metrics::set_solidity(solid, {rows});
+  CHECK(solid[0].solidity == Approx(0.88690476).epsilon(1e-8));
 }
 
 TEST_CASE(

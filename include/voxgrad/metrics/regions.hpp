@@ -11,6 +11,7 @@
 
 #include "voxgrad/data/volume.hpp"
 #include "voxgrad/metrics/components.hpp"
+#include "voxgrad/metrics/hull_volume.hpp"
 
 namespace voxgrad::metrics {
 
@@ -37,7 +38,7 @@ struct Region {
   double major = undefined, minor = undefined;  ///< axes from the inertia tensor, voxels
   double aspect = undefined;                    ///< minor / major; undefined for a single voxel
   double spatial_aspect = undefined;            ///< shorter / longer side of the spatial box
-  double solidity = undefined;                  ///< not computed yet
+  double solidity = undefined;                  ///< voxels / voxels of the convex hull, by set_solidity(); undefined when flat
   /// Sum of intensity inside per frame of the box, divided by the box's area in (y, x).
   std::vector<double> profile;
   double integrated_profile = undefined, max_profile = undefined, std_profile = undefined;
@@ -244,6 +245,13 @@ inline void set_neighbours(std::vector<Region>& regions, double radius = 6) {
       r.frequency += spatial < radius;
     }
   }
+}
+
+/// Solidity of each region from its rows of voxels, rows[i] being those of regions[i] in any order and in pieces.
+inline void set_solidity(std::vector<Region>& regions, const std::vector<std::vector<VoxelRow>>& rows) {
+  for (size_t i = 0; i < regions.size(); ++i)
+    if (const int64_t hull = hull_volume(rows.at(i)); hull > 0)
+      regions[i].solidity = double(regions[i].area) / double(hull);
 }
 
 /// Positions of regions: weighted centroids (evaluation) or plain ones (detection threshold).
