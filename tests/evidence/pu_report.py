@@ -60,9 +60,28 @@ def markdown(rows):
     return "\n".join(lines) + "\n"
 
 
+WAYS = {"": "reference", "known_": "from truth", "pu_f1_": "pu_f1", "quantile_": "quantile", "lee_liu_": "lee_liu", "pu_f1_auto_": "pu_f1, prior auto",
+        "quantile_auto_": "quantile, prior auto"}
+
+
+def thresholds_summary(rows):
+    """Means over schemes of a kind and all seeds, of detection F1 and of Dice, by how the threshold was chosen."""
+    kinds = {"all marks": ORDER[:2], "`1:0`, `1:1`, `1:4`": ORDER[2:5], "`imbalanced_nnpu`, `abs_pu`": ORDER[9:], "the other four": ORDER[5:9]}
+    lines = ["| labels | schemes | networks | of |" + "".join(" %s |" % head for head in WAYS.values()), "|---" * (4 + len(WAYS)) + "|"]
+    measured = [r for r in rows if "pu_f1_f1" in r]
+    for condition in dict.fromkeys(r["condition"] for r in measured):
+        for kind, schemes in kinds.items():
+            of = [r for r in measured if r["condition"] == condition and r["scheme"] in schemes]
+            for what, head in (("f1", "F1"), ("dice", "Dice")) if of else ():
+                means = [[r[way + what] for r in of if r[way + what] is not None] for way in WAYS]
+                cells = [condition.replace("-", " ") + (" %" if "-" in condition else ""), kind, str(len(of)), head]
+                lines.append("| " + " | ".join(cells + ["%.2f" % statistics.mean(m) if m else "-" for m in means]) + " |")
+    return "\n".join(lines) + "\n"
+
+
 def thresholds_markdown(rows):
     """Detection F1 and Dice by how the threshold was chosen, of runs of which that was measured; all criteria are in results.csv."""
-    ways = {"": "reference", "known_": "from truth", "pu_f1_": "pu_f1", "quantile_": "quantile", "pu_f1_auto_": "pu_f1, prior auto"}
+    ways = {way: head for way, head in WAYS.items() if way not in ("lee_liu_", "quantile_auto_")}
     lines = ["| labels | scheme | seeds |" + "".join(" %s: %s |" % (what, head) for what in ("F1", "Dice") for head in ways.values()),
              "|---" * (3 + 2 * len(ways)) + "|"]
     for (condition, scheme), of in groups([r for r in rows if "pu_f1_f1" in r]).items():
@@ -83,7 +102,7 @@ def write_tables(out):
     if not rows:
         raise SystemExit(out + ": no finished run in runs/")
     for name, write in (("results.csv", write_csv), ("results.md", lambda file, of: file.write(markdown(of))),
-                        ("thresholds.md", lambda file, of: file.write(thresholds_markdown(of)))):
+                        ("thresholds.md", lambda file, of: file.write(thresholds_summary(of) + "\n" + thresholds_markdown(of)))):
         part = os.path.join(out, "%s.%s.%d" % (name, os.uname().nodename, os.getpid()))  # tasks of an array may finish at the same time
         with open(part, "w", newline="") as file:
             write(file, rows)

@@ -64,7 +64,7 @@ def thresholds_without_negatives(out):
         # The prior is the true one of the validation movies for the first three, an estimate for the others.
         assert row["pu_f1_auto_threshold"] == "" or float(row["prior_auto"]) > 0, row
     with open(os.path.join(out, "thresholds.md")) as file:
-        assert len(file.read().splitlines()) == 4, "a table with two rows"
+        assert len(file.read().splitlines()) == 6 + 1 + 4, "F1 and Dice of two kinds of schemes, and a table with two rows"
     assert study(out, "--thresholds").count("seed 1:") == 0, "known thresholds were chosen again"
 
 
