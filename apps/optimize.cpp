@@ -218,10 +218,7 @@ double detection_threshold(models::UNet3d& net, const ModelFolder& folder, const
 int run_optimize(const Arguments& a, Session& session) {
   check<UsageError>(!OpenedModel(a.get("--model")).bundle(), a.get("--model"), ": is a bundle, which keeps no thresholds. Unpack it: voxgrad convert ",
                     a.get("--model"), " --export voxgrad --out DIR");
-  if (is_stardist_folder(a.get("--model"))) {
-    keep_to_cpu("stardist3d", a, session);
-    return optimize_stardist(a, session);
-  }
+  if (is_stardist_folder(a.get("--model"))) return optimize_stardist(a, session);
   for (const char* option : {"--repetitions", "--n-samples", "--seed"})
     check<UsageError>(!a.given(option), option, " goes with StarDist models; ", a.get("--model"), " is none.");
   const ModelFolder folder = ModelFolder::existing(a.get("--model"));

@@ -146,10 +146,7 @@ int predict_with_model(const Arguments& given, Session& session) {
   const OpenedModel model(given.get("--model"));
   Arguments a = given;
   if (model.bundle()) a.set("--model", model.path());
-  if (is_stardist_folder(a.get("--model"))) {
-    keep_to_cpu("stardist3d", a, session);
-    return predict_stardist(a, session);
-  }
+  if (is_stardist_folder(a.get("--model"))) return predict_stardist(a, session);
   for (const Option& o : stardist_predict_options())
     check<UsageError>(!a.given(o.name), o.name, " goes with StarDist models; ", a.get("--model"), " is none.");
   const ModelFolder folder = ModelFolder::existing(a.get("--model"));

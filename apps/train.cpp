@@ -112,10 +112,8 @@ int run_train(const Arguments& given, Session& session) {
   std::string named = a.maybe("--out").value_or("");
   const Config first = gather_config(a, session, "");
   if (answer_config_questions(a, first, session)) return 0;
-  if (first.text("type") == "stardist3d" || (is_stardist_folder(named) && !first.given("type"))) {
-    keep_to_cpu("stardist3d", a, session);
+  if (first.text("type") == "stardist3d" || (is_stardist_folder(named) && !first.given("type")))
     return train_stardist(a, session, first, [&](const std::string& folder) { return gather_config(a, session, folder); });
-  }
   for (const char* option : {"--epochs", "--steps-per-epoch"})
     check<UsageError>(!a.given(option), option, " goes with --type stardist3d.");
   TrainConfig config = train_config(first);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // What the engines of cuda/engines.hpp would take of a card's memory: their plans, made without a card.
 #include "voxgrad/cuda/measuring_device.hpp"
+#include "voxgrad/cuda/stardist3d_engine.hpp"
 #include "voxgrad/cuda/unet3d_engine.hpp"
 
 namespace voxgrad::cuda {
@@ -26,6 +27,14 @@ size_t unet3d_training_bytes(Precision precision, const UNet3dTrainingOptions& o
 
 size_t unet3d_inference_bytes(Precision precision, const UNet3dShape& shape, int64_t batch, const Extent& tile, NormMode norm) {
   return bytes_of<UNet3dPredictor>(precision, shape, batch, tile, norm);
+}
+
+size_t stardist3d_training_bytes(Precision precision, const StarDist3dTrainingOptions& options) {
+  return bytes_of<StarDist3dTrainer>(precision, options);
+}
+
+size_t stardist3d_inference_bytes(Precision precision, const StarDist3dShape& shape, int64_t batch, const Extent& tile, NormMode norm) {
+  return bytes_of<StarDist3dPredictor>(precision, shape, batch, tile, norm);
 }
 
 }  // namespace voxgrad::cuda

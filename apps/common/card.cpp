@@ -3,6 +3,8 @@
 
 #include <fmt/format.h>
 
+#include <sstream>
+
 #include "voxgrad/cuda/runtime.hpp"
 
 namespace voxgrad::app {
@@ -29,16 +31,17 @@ std::shared_ptr<const Card> chosen_card(const Arguments& a, const Session& sessi
           [=](const cuda::UNet3dShape& shape, int64_t batch, const cuda::Extent& tile, cuda::NormMode norm) {
             return cuda::make_unet3d_inference(card, precision, shape, batch, tile, norm);
           },
+      .stardist_training =
+          [=](const cuda::StarDist3dTrainingOptions& options) { return cuda::make_stardist3d_training(card, precision, options); },
+      .stardist_inference =
+          [=](const cuda::StarDist3dShape& shape, int64_t batch, const cuda::Extent& tile, cuda::NormMode norm) {
+            return cuda::make_stardist3d_inference(card, precision, shape, batch, tile, norm);
+          },
   });
 }
 
 std::string where_text(const Card* card, int threads) {
   return card ? card->description() : text(threads, " threads on the cpu");
-}
-
-void keep_to_cpu(const std::string& what, const Arguments& a, const Session& session) {
-  check<DeviceError>(session.device() == "cpu", session.device(), ": ", what, " runs on the CPU in this version. Use --device cpu.");
-  chosen_card(a, session);  // refuses other precisions
 }
 
 cuda::UNet3dShape shape_of(const models::UNet3dOptions& o) {
@@ -65,6 +68,38 @@ void check_training_memory(const Card& card, cuda::UNet3dTrainingOptions o) {
   throw DeviceError(text(card.name, ": a training step on ", batch, " crops of ", o.crop[0], "x", o.crop[1], "x", o.crop[2], " needs ",
                          gib_text(needed), " of the card's memory, ", gib_text(free), " is free. ",
                          most > 0 ? text("--batch-size ", most, " fits.") : "Not even one crop fits: use smaller ones (--patch-size), or free the card."));
+}
+
+std::pair<std::string, cuda::Part> moment_of(const std::string& name) {
+  const size_t slash = name.find('/');
+  return {name.substr(slash + 1), name.substr(0, slash) == "exp_avg_sq" ? cuda::Part::second_moment : cuda::Part::first_moment};
+}
+
+Metadata card_metadata(const Card& card, const cuda::OptimizerState* numbers) {
+  Metadata m{{"device", "cuda"}, {"precision", cuda::name(card.precision)}};
+  if (card.precision == cuda::Precision::f16 && numbers)
+    m["loss_scale"] = text(numbers->loss_scale, " ", numbers->clean, " ", numbers->skipped);
+  return m;
+}
+
+bool restore_loss_scale(const Metadata& metadata, cuda::OptimizerState& numbers) {
+  const auto stored = metadata.find("loss_scale");
+  if (!numbers.settings.dynamic_scale || stored == metadata.end()) return false;
+  std::istringstream in(stored->second);
+  in >> numbers.loss_scale >> numbers.clean >> numbers.skipped;
+  check<FileError>(bool(in) && numbers.loss_scale > 0, "a checkpoint's loss_scale is '", stored->second, "' (expected three numbers).");
+  return true;
+}
+
+void note_other_device(const Metadata& checkpoint, const Metadata& now, Session& session) {
+  const auto device_of = [](const Metadata& m) -> std::string {  // "cpu", or "cuda in bf16"
+    const auto device = m.find("device"), precision = m.find("precision");
+    if (device == m.end() || device->second == "cpu") return "cpu";
+    return device->second + (precision == m.end() ? "" : " in " + precision->second);
+  };
+  if (const std::string then = device_of(checkpoint), here = device_of(now); then != here)
+    session.note(text("the checkpoint was made on the ", then, ", this run goes on on the ", here,
+                      ": its numbers will not be, bit for bit, those of a run that stayed"));
 }
 
 std::string gib_text(uint64_t bytes) {

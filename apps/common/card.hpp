@@ -6,6 +6,7 @@
 #include <memory>
 #include <string>
 
+#include "model_folder.hpp"
 #include "session.hpp"
 #include "voxgrad/cuda/engines.hpp"
 #include "voxgrad/models/unet3d.hpp"
@@ -20,6 +21,9 @@ struct Card {
   std::function<std::unique_ptr<cuda::UNet3dTraining>(const cuda::UNet3dTrainingOptions&)> training;
   std::function<std::unique_ptr<cuda::UNet3dInference>(const cuda::UNet3dShape&, int64_t batch, const cuda::Extent& tile, cuda::NormMode)>
       inference;
+  std::function<std::unique_ptr<cuda::StarDist3dTraining>(const cuda::StarDist3dTrainingOptions&)> stardist_training;
+  std::function<std::unique_ptr<cuda::StarDist3dInference>(const cuda::StarDist3dShape&, int64_t batch, const cuda::Extent& tile, cuda::NormMode)>
+      stardist_inference;
   /// "cuda:0 in bf16"
   std::string description() const { return name + " in " + cuda::name(precision); }
 };
@@ -31,9 +35,6 @@ std::shared_ptr<const Card> chosen_card(const Arguments& arguments, const Sessio
 /// "2 threads on the cpu", or the card.
 std::string where_text(const Card* card, int threads);
 
-/// For what runs on the CPU only: a card is a DeviceError, another precision than fp32 a UsageError.
-void keep_to_cpu(const std::string& what, const Arguments& arguments, const Session& session);
-
 /// The network's options as engines take them.
 cuda::UNet3dShape shape_of(const models::UNet3dOptions& net);
 
@@ -42,6 +43,19 @@ int64_t most_that_fit(int64_t most, const std::function<bool(int64_t)>& fits);
 
 /// DeviceError with what is needed, what is free and the batch that would fit, unless a training engine fits.
 void check_training_memory(const Card& card, cuda::UNet3dTrainingOptions options);
+
+/// Steps whose losses wait on the card: fetching one costs about as much as a small step.
+inline constexpr int64_t losses_at_once = 32;
+
+/// The optimiser's tensors "exp_avg/NAME", "exp_avg_sq/NAME", "momentum/NAME" as engines name them.
+std::pair<std::string, cuda::Part> moment_of(const std::string& name);
+
+/// What a checkpoint keeps of a training on a card: "device", "precision" and, with a dynamic scale, the numbers of the loss scale where they are known.
+Metadata card_metadata(const Card& card, const cuda::OptimizerState* numbers);
+/// The loss scale of a checkpoint, if it has one and the numbers are those of a dynamic scale: whether they are. Errors: FileError for a text that is none.
+bool restore_loss_scale(const Metadata& metadata, cuda::OptimizerState& numbers);
+/// Says so when a checkpoint was made on another device or in another precision than it goes on with.
+void note_other_device(const Metadata& checkpoint, const Metadata& now, Session& session);
 
 /// "3.2 GiB"
 std::string gib_text(uint64_t bytes);

@@ -12,9 +12,6 @@
 namespace voxgrad::app {
 namespace {
 
-/// Steps whose losses wait on the card: fetching one costs about as much as a small step.
-constexpr int64_t losses_at_once = 32;
-
 cuda::LossKind loss_kind(const std::string& name) {
   return name == "mse" ? cuda::LossKind::mse : name == "bce" ? cuda::LossKind::bce : cuda::LossKind::host;
 }
@@ -26,12 +23,6 @@ cuda::OptimizerSettings settings_of(const OptimizerConfig& c) {
   s.weight_decay = c.weight_decay, s.momentum = c.momentum;
   s.decoupled = c.name == "adamw";
   return s;
-}
-
-/// The optimiser's tensors: "exp_avg/NAME", "exp_avg_sq/NAME", "momentum/NAME".
-std::pair<std::string, cuda::Part> moment_of(const std::string& name) {
-  const size_t slash = name.find('/');
-  return {name.substr(slash + 1), name.substr(0, slash) == "exp_avg_sq" ? cuda::Part::second_moment : cuda::Part::first_moment};
 }
 
 class CardStepper final : public Stepper {
@@ -93,21 +84,12 @@ class CardStepper final : public Stepper {
     validated_ = false;
   }
 
-  Metadata state() const override {
-    Metadata m{{"device", "cuda"}, {"precision", cuda::name(card_->precision)}};
-    if (card_->precision == cuda::Precision::f16 && numbers_)
-      m["loss_scale"] = text(numbers_->loss_scale, " ", numbers_->clean, " ", numbers_->skipped);
-    return m;
-  }
+  Metadata state() const override { return card_metadata(*card_, numbers_ ? &*numbers_ : nullptr); }
 
   /// After changed(): the loss scale of a checkpoint, if it has one.
   void restore(const Metadata& metadata) override {
-    const auto stored = metadata.find("loss_scale");
-    if (card_->precision != cuda::Precision::f16 || stored == metadata.end()) return;
-    numbers_ = first_numbers();
-    std::istringstream in(stored->second);
-    in >> numbers_->loss_scale >> numbers_->clean >> numbers_->skipped;
-    check<FileError>(bool(in) && numbers_->loss_scale > 0, "a checkpoint's loss_scale is '", stored->second, "' (expected three numbers).");
+    cuda::OptimizerState numbers = first_numbers();
+    if (restore_loss_scale(metadata, numbers)) numbers_ = numbers;
   }
 
  private:

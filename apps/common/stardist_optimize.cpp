@@ -89,6 +89,7 @@ ChosenThresholds choose_thresholds(models::StarDist3d& net, const stardist::Rays
     s.border = search.border;
     s.rule = BorderRule::dense;
     s.memory = search.memory;
+    s.card = search.card;
     const data::Volume<float>& image = example->image;
     found.push_back(find_stardist_candidates(net, plan_stardist(net, image.extent, s), s,
                                              [&](int64_t z, float* out) { copy_plane(*example, z, out); }));
@@ -142,17 +143,19 @@ int optimize_stardist(const Arguments& a, Session& session) {
   if (run.labels == "classes") run.config.network.n_classes = model.config.network.n_classes;
   const std::string dataset = run.common.dataset;
   check<UsageError>(!dataset.empty(), "no data set. Name an HDF5 file, or a folder with images and masks.");
+  const std::shared_ptr<const Card> card = chosen_card(a, session);
   set_threads(session.threads());
   const StarDistData data = open_stardist_data(dataset, run, int64_t(session.memory_limit() / 4));
   const int64_t size = data.valid->size();
   const bool crops = data.normalization == "study";
   const int64_t samples = std::min(size, a.given("--n-samples") ? a.integer("--n-samples", 1, 1000000000) : crops ? int64_t(300) : size);
   const int64_t repetitions = samples == size ? 1 : a.given("--repetitions") ? a.integer("--repetitions", 1, 1000) : 5;
-  session.note(fmt::format("model {}: {} of {} validation volumes, {} times; {} threads on the cpu", model.path, samples, size, repetitions, threads()));
+  session.note(fmt::format("model {}: {} of {} validation volumes, {} times; {}", model.path, samples, size, repetitions, where_text(card.get(), threads())));
   if (session.dry_run()) return 0;
   const stardist::Rays rays = stardist::make_rays(model.config.rays);
   StarDistThresholdSearch search;
   search.memory = session.memory_limit();
+  if (card) search.card = std::make_shared<StarDistCardInference>(card, *model.net);
   const int64_t units = samples + int64_t(search.nms_thresh.size());
   auto progress = session.stage("thresholds", repetitions * units, "steps");
   double prob = 0, nms = 0, score = 0;

@@ -18,6 +18,7 @@ struct StarDistThresholdSearch {
   int64_t most_iterations = 20;
   int64_t border = 2;
   uint64_t memory = 0;
+  std::shared_ptr<StarDistCardInference> card = {};  ///< as in StarDistSearch
 };
 
 /// What was tried with one overlap threshold.

@@ -178,6 +178,7 @@ Job make_job(const Arguments& a, StarDistModel& model, Session& session) {
   const std::string rule = a.given("--candidates") ? a.choice("--candidates") : job.input.normalize == "study" ? "dense" : "sparse";
   job.search.rule = rule == "dense" ? BorderRule::dense : BorderRule::sparse;
   job.search.memory = session.memory_limit();
+  if (const auto card = chosen_card(a, session)) job.search.card = std::make_shared<StarDistCardInference>(card, *model.net);
   if (a.given("--n-tiles")) {
     const std::vector<double> n = numbers_of(a, "--n-tiles", 3, "three numbers from 1 on, such as 1,4,4");
     for (size_t axis = 0; axis < 3; ++axis) {
@@ -242,16 +243,21 @@ int predict_stardist(const Arguments& a, Session& session) {
   const std::vector<Input> movies = movies_to_predict(a, out);
   set_threads(session.threads());
   Job job = make_job(a, model, session);
+  const Card* const card = job.search.card ? &job.search.card->card() : nullptr;
   for (const std::string& note : model.notes) session.note(note);
-  session.note(fmt::format("StarDist model {}: prob {:.4f}, nms {:.4f}, normalisation {}, {} threads on the cpu", model.path, job.prob, job.nms,
-                           job.input.normalize, threads()));
+  session.note(fmt::format("StarDist model {}: prob {:.4f}, nms {:.4f}, normalisation {}, {}", model.path, job.prob, job.nms,
+                           job.input.normalize, where_text(card, threads())));
   int64_t objects = 0;
   const auto predict = [&](const Input& movie, const std::string& stem, SummaryTable& table) {
     const Done done = predict_one(job, movie, stem, session);
     objects += done.objects;
     if (!session.dry_run()) table.add(movie.path, done.summary, float(job.prob));
   };
-  return predict_each(movies, out, a, session, predict, [&] { session.result("objects", objects); });
+  return predict_each(movies, out, a, session, predict, [&] {
+    session.result("objects", objects);
+    session.result("device", session.device());
+    if (card) session.result("precision", std::string(cuda::name(card->precision)));
+  });
 }
 
 }  // namespace voxgrad::app

@@ -32,6 +32,11 @@ double bytes_per_voxel(const models::StarDist3dOptions& o) {
   return 4 * 1.25 * (1 + double(o.n_channel_in) + std::max(2 * base, points * (3 * base + features + std::max(features, maps))));
 }
 
+/// The same where a card has the network: input and maps.
+double bytes_beside_card(const models::StarDist3dOptions& o) {
+  return 4 * 1.25 * (double(o.n_channel_in) + double(o.n_rays + o.n_classes + 3) / double(o.grid[0] * o.grid[1] * o.grid[2]));
+}
+
 int64_t length(const std::vector<AxisTile>& tiles) { return tiles[0].read.size(); }
 
 /// The different ways to tile an axis, from one tile to the smallest ones.
@@ -195,8 +200,8 @@ StarDistPlan plan_stardist(const models::StarDist3d& net, const data::Extent3& e
   for (const int64_t e : extent) check<ShapeError>(e > 0, "the volume is empty.");
   const auto multiple = net.multiple();
   const auto bound = models::receptive_bound(o);
-  const double each = bytes_per_voxel(o);
-  const double most = search.memory == 0 ? 1e30 : 0.5 * double(search.memory);
+  const double each = search.card ? bytes_beside_card(o) : bytes_per_voxel(o);
+  const double most = search.memory == 0 ? 1e30 : 0.5 * double(search.memory), most_voxels = search.card ? search.card->most_voxels() : 1e30;
   StarDistPlan plan{extent, {}, {}, false, 0, ""};
   std::array<std::vector<std::vector<AxisTile>>, 3> choices;
   for (size_t a = 0; a < 3; ++a) {
@@ -208,17 +213,19 @@ StarDistPlan plan_stardist(const models::StarDist3d& net, const data::Extent3& e
   const double channels = double(o.n_channel_in), plane = 4 * channels * double(extent[1]) * double(extent[2]);
   constexpr double reading = 0.02;  // of the time that a voxel takes in the network
   double best = 1e300, work = 0, smallest = 1e300, used = 0;
+  data::Extent3 least{};
   for (const auto& z : choices[0]) {
     const double held = double(most_planes(z, extent[0]));
     for (const auto& y : choices[1])
       for (const auto& x : choices[2]) {
         const double voxels = double(length(z)) * double(length(y)) * double(length(x));
         const double computed = voxels * double(z.size() * y.size() * x.size());
+        if (data::voxel_count(least) == 0 || voxels < double(data::voxel_count(least))) least = {length(z), length(y), length(x)};
         for (const bool strips : {false, true}) {
           const double bytes = voxels * each + (strips ? 4 * channels * double(length(z)) * double(length(y)) * double(extent[2]) + plane : held * plane);
           const double read = plane / (4 * channels) * (strips ? double(length(z)) * double(z.size() * y.size()) : double(extent[0]));
           smallest = std::min(smallest, bytes);
-          if (bytes > most || !(computed + reading * read < best)) continue;
+          if (bytes > most || voxels > most_voxels || !(computed + reading * read < best)) continue;
           best = computed + reading * read;
           work = computed, used = bytes;
           plan.tiles = {z, y, x};
@@ -227,12 +234,20 @@ StarDistPlan plan_stardist(const models::StarDist3d& net, const data::Extent3& e
       }
   }
   const bool asked = search.n_tiles != data::Extent3{0, 0, 0};
+  const char* fewer = asked ? "Leave --n-tiles out, or ask for more tiles. " : "";
+  if (search.card)
+    check<DeviceError>(double(data::voxel_count(least)) <= most_voxels, search.card->card().name, ": tiles of this network have ", least[0], "x",
+                       least[1], "x", least[2], " voxels or more, nine tenths of the card's free memory hold about ", int64_t(most_voxels), ". ",
+                       fewer, "Free the card.");
   check<UsageError>(best < 1e300, fmt::format("tiles of this network and the planes they read take at least {:.2f} GB, --memory allows {:.2f} GB for them. "
-                                              "{}Allow more memory.", smallest / 1e9, most / 1e9, asked ? "Leave --n-tiles out, or ask for more tiles. " : ""));
+                                              "{}Allow more memory.", smallest / 1e9, most / 1e9, fewer));
   plan.memory = uint64_t(used);
   plan.summary = fmt::format("{} tiles of {}x{}x{}, {:.1f} voxels computed per voxel of the volume, about {:.1f} GB", plan.count(),
                              length(plan.tiles[0]), length(plan.tiles[1]), length(plan.tiles[2]), work / double(data::voxel_count(extent)),
                              double(plan.memory) / 1e9);
+  if (search.card)
+    plan.summary += fmt::format(" and {} on {}", gib_text(search.card->needed(1, {length(plan.tiles[0]), length(plan.tiles[1]), length(plan.tiles[2])})),
+                                search.card->card().name);
   return plan;
 }
 
@@ -260,7 +275,7 @@ StarDistFound find_stardist_candidates(models::StarDist3d& net, const StarDistPl
             for (int64_t x = tx.read.begin; x < tx.read.end; ++x, to += channels)
               std::copy_n(line + (x < n[2] ? x : reflect_index(x, n[2])) * channels, channels, to);
           }
-        collector.add(net(input), {tz, ty, tx});
+        collector.add(stardist_maps(net, search.card.get(), input), {tz, ty, tx});
         if (progress) progress(++done);
       }
     }

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "stardist_card_inference.hpp"
 #include "voxgrad/data/volume.hpp"
 #include "voxgrad/models/stardist3d.hpp"
 #include "voxgrad/stardist/candidates.hpp"
@@ -26,6 +27,7 @@ struct StarDistSearch {
   BorderRule rule = BorderRule::sparse;
   data::Extent3 n_tiles{0, 0, 0};        ///< per axis; zeros: what computes least within the memory
   uint64_t memory = 0;                   ///< bytes the search may use; 0: no limit
+  std::shared_ptr<StarDistCardInference> card = {};  ///< of this network; none: on the CPU
 };
 
 /// How a volume will be worked on.
@@ -33,13 +35,14 @@ struct StarDistPlan {
   data::Extent3 extent, padded;
   std::array<std::vector<stardist::AxisTile>, 3> tiles;  ///< along z, y, x; all of an axis are equally long
   bool strips;                                          ///< planes do not fit: they are read again for each strip of tiles, its lines are kept
-  uint64_t memory;                                      ///< of a tile in the network and the input held for tiles, an upper estimate
+  uint64_t memory;                                      ///< of a tile in the network and the input held for tiles, an upper estimate; the card's own is none of it
   std::string summary;
 
   int64_t count() const { return int64_t(tiles[0].size() * tiles[1].size() * tiles[2].size()); }
 };
 
-/// Errors: UsageError when not even the smallest tile with the planes it reads fits into half of the memory.
+/// Errors: UsageError when not even the smallest tile with the planes it reads fits into half of the memory; DeviceError when it does not fit
+/// into the card's.
 StarDistPlan plan_stardist(const models::StarDist3d& net, const data::Extent3& extent, const StarDistSearch& search);
 
 struct StarDistFound {

@@ -3,7 +3,7 @@
 
 #include <algorithm>
 
-#include "stardist_trainer.hpp"
+#include "stardist_stepper.hpp"
 #include "voxgrad/autograd/record.hpp"
 
 namespace voxgrad::app {
@@ -24,7 +24,7 @@ bool mixes(const stardist::ExampleSource& source) {
 StarDistPrior::StarDistPrior(const StarDistRun& run, const stardist::Generator& train, const stardist::Generator& valid)
     : config_(run.common.training.pu.estimate), valid_(valid), batch_(run.config.train_batch_size),
       of_random_(run.common.training.pu.population == "random" && mixes(train.source())) {
-  const CropScores seen = collect(train, nullptr, 0), held_out = collect(valid, nullptr, first_patch);
+  const CropScores seen = collect(train, {}, 0), held_out = collect(valid, {}, first_patch);
   check<FileError>(held_out.everything > 0, "training_config.pu.prior is auto, the share of positives in crops that were not cut around events, but all ",
                    "validation crops were. Unlabelled validation crops are needed; or give the prior as a number.");
   labelled_ = seen.everything > 0 ? seen.labelled / seen.everything : 0;
@@ -38,8 +38,8 @@ StarDistPrior::StarDistPrior(const StarDistRun& run, const stardist::Generator& 
   start_ = std::clamp(config_.start > 0 ? config_.start : labelled_, std::max(labelled_, config_.lowest), config_.highest);
 }
 
-/// pu.prior_crops patches from `first` on. Without a network only counts.
-CropScores StarDistPrior::collect(const stardist::Generator& patches, models::StarDist3d* net, int64_t first) const {
+/// pu.prior_crops patches from `first` on. Without maps only counts.
+CropScores StarDistPrior::collect(const stardist::Generator& patches, const Maps& maps, int64_t first) const {
   CropScores s;
   for (int64_t done = 0; done < config_.crops; done += batch_) {
     const stardist::PatchBatch b = patches.fixed(first + done, std::min(batch_, config_.crops - done));
@@ -48,17 +48,16 @@ CropScores StarDistPrior::collect(const stardist::Generator& patches, models::St
     if (of_random_) labels = labels.with_centred(b.centred);
     s.labelled += double(labels.count(pu::in_population));
     s.everything += double(labels.count(pu::population));
-    if (net) s.all.add((*net)(b.input).logit, labels);
+    if (maps) s.all.add(maps(b.input).logit, labels);
   }
   return s;
 }
 
-PriorUpdate StarDistPrior::estimate(models::StarDist3d& net, int64_t step, double in_use) {
+PriorUpdate StarDistPrior::estimate(const Maps& maps, int64_t step, double in_use) {
   NoGrad no_grad;
-  net.eval();
   PriorUpdate u;
   u.prior = in_use;
-  const CropScores s = collect(valid_, &net, first_patch + (1 + (step - config_.warmup) / config_.interval) * config_.crops);
+  const CropScores s = collect(valid_, maps, first_patch + (1 + (step - config_.warmup) / config_.interval) * config_.crops);
   if (s.events < 2 || s.everything <= s.labelled) {
     u.few = true;
     return u;

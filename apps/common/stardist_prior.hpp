@@ -21,14 +21,16 @@ class StarDistPrior {
   double start() const { return start_; }        ///< the prior until the first estimate
   double labelled() const { return labelled_; }  ///< share inside annotated objects in training patches: the lowest possible prior
   bool due(int64_t step) const { return estimate_due(config_, step); }
-  PriorUpdate estimate(models::StarDist3d& net, int64_t step, double in_use);
+  using Maps = std::function<models::StarDistMaps(const Tensor& input)>;
+  /// maps: the network's, in evaluation mode.
+  PriorUpdate estimate(const Maps& maps, int64_t step, double in_use);
 
   /// How many estimates were used so far: the state of a checkpoint.
   int64_t used() const { return used_; }
   void restore(int64_t used) { used_ = used; }
 
  private:
-  CropScores collect(const stardist::Generator& patches, models::StarDist3d* net, int64_t first) const;
+  CropScores collect(const stardist::Generator& patches, const Maps& maps, int64_t first) const;
 
   AutoPriorConfig config_;
   const stardist::Generator& valid_;

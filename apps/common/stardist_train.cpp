@@ -119,6 +119,7 @@ int train_stardist(const Arguments& a, Session& session, const Config& first, co
   full.set("type", "stardist3d", "the model folder");
   settle_patches(full, session);
   run = stardist_run(full);
+  const std::shared_ptr<const Card> card = chosen_card(a, session);
   check<UsageError>(!run.common.dataset.empty(), "no data set. Name an HDF5 file or a folder with images and masks, or set 'dataset' in the configuration.");
   if (!resuming && (folder.has_weights() || folder.has_checkpoint()))
     check<UsageError>(a.flag("--overwrite"), named, " already holds a model. Use --resume auto to go on, --overwrite to start again, ",
@@ -133,10 +134,10 @@ int train_stardist(const Arguments& a, Session& session, const Config& first, co
   if (const auto init = a.maybe("--init"); init && !resuming) start_from(*init, net);
 
   session.note(data.summary);
-  session.note(fmt::format("network: {} parameters, {} rays; batch {} of {}x{}x{} patches, {} epochs of {} steps, loss {} and {}, adam lr {}; {} threads on the cpu",
+  session.note(fmt::format("network: {} parameters, {} rays; batch {} of {}x{}x{} patches, {} epochs of {} steps, loss {} and {}, adam lr {}; {}",
                            net.parameter_count(), c.network.n_rays, c.train_batch_size, c.train_patch_size[0], c.train_patch_size[1],
-                           c.train_patch_size[2], c.train_epochs, c.train_steps_per_epoch, run.loss, c.train_dist_loss, c.train_learning_rate, threads()));
-  StarDistTrainer trainer(run, net, data, folder, session);
+                           c.train_patch_size[2], c.train_epochs, c.train_steps_per_epoch, run.loss, c.train_dist_loss, c.train_learning_rate, where_text(card.get(), threads())));
+  StarDistTrainer trainer(run, net, data, folder, session, card);
   if (session.dry_run()) {
     session.print(text("would train into ", named, " (nothing was written)"));
     return 0;

@@ -8,7 +8,6 @@
 #include <sstream>
 
 #include "history.hpp"
-#include "voxgrad/autograd/backward.hpp"
 #include "voxgrad/version.hpp"
 
 namespace voxgrad::app {
@@ -56,18 +55,6 @@ stardist::Generator make_generator(std::shared_ptr<const stardist::ExampleSource
   return {std::move(source), stardist::make_rays(c.rays), o};
 }
 
-models::StarDistLossOptions loss_options(const StarDistConfig& c) {
-  models::StarDistLossOptions o;
-  o.prob_weight = c.train_loss_weights[0];
-  o.dist_weight = c.train_loss_weights[1];
-  o.background_reg = c.train_background_reg;
-  o.dist_loss = c.train_dist_loss == "mse"   ? RayError::mse
-                : c.train_dist_loss == "iou" ? RayError::iou
-                                             : RayError::mae;
-  if (c.network.n_classes > 0) o.prob_class_weight = c.train_loss_weights[2], o.class_weights = c.train_class_weights;
-  return o;
-}
-
 double stored(const Metadata& m, const std::string& key, const std::string& path) {
   const auto at = m.find(key);
   const auto value = at == m.end() ? std::nullopt : parse_real(at->second);
@@ -107,24 +94,14 @@ std::optional<Loss> make_probability_risk(const StarDistRun& run) {
   return Loss(t);
 }
 
-LossBatch probability_batch(const Tensor& logits, const stardist::PatchBatch& batch) {
-  Tensor codes(batch.prob.shape());
-  const auto from = batch.prob.span<float>();
-  auto to = codes.mutable_span<float>();
-  for (size_t i = 0; i < to.size(); ++i) to[i] = from[i] > 0 ? 1.f : from[i] < 0 ? 255.f : 0.f;
-  LossBatch out{logits, codes};
-  out.centred = batch.centred;
-  out.input = batch.input;
-  return out;
-}
-
 StarDistTrainer::StarDistTrainer(const StarDistRun& run, models::StarDist3d& net, const StarDistData& data, const ModelFolder& folder,
-                                 Session& session)
+                                 Session& session, std::shared_ptr<const Card> card)
     : run_(run), net_(net), train_(make_generator(data.train, run)), valid_(make_generator(data.valid, run)),
       valid_patches_(run.config.train_n_val_patches.value_or(data.valid->size())), folder_(folder), session_(session),
       normalization_(data.normalization), risk_(make_probability_risk(run)),
-      optimizer_(net.parameters(), {.lr = run.config.train_learning_rate, .eps = 1e-7, .epsilon_hat = true}), best_(infinity),
+      optimizer_(net.parameters(), {.lr = run.config.train_learning_rate, .eps = 1e-7, .epsilon_hat = true}), last_loss_(infinity), best_(infinity),
       plateau_best_(infinity), rate_(run.config.train_learning_rate) {
+  stepper_ = card ? make_card_stepper(parts(), std::move(card)) : make_cpu_stepper(parts());
   if (!risk_ || !run.common.training.pu.prior_auto) return;
   prior_ = std::make_unique<StarDistPrior>(run_, train_, valid_);
   risk_->set_prior(prior_->start(), prior_->labelled());
@@ -141,24 +118,6 @@ std::string StarDistTrainer::identity() const {
                         run_.data_axes.empty() ? "" : " " + run_.data_axes));
 }
 
-models::StarDistLoss StarDistTrainer::losses(const models::StarDistMaps& maps, const stardist::PatchBatch& batch, bool training,
-                                             LossOutcome* outcome) {
-  const models::StarDistTargets targets(batch.prob, batch.dist, batch.prob_class);
-  const models::StarDistLossOptions o = loss_options(run_.config);
-  if (!risk_) return models::stardist_losses(maps, targets, o);
-  models::StarDistLoss loss;
-  LossOutcome of_risk = (*risk_)(probability_batch(maps.logit, batch), training);
-  loss.prob = of_risk.loss;
-  loss.dist = models::stardist_dist_loss(maps.dist, batch.dist, targets.weight(), o.background_reg, o.dist_loss);
-  loss.total = loss.prob * o.prob_weight + loss.dist * o.dist_weight;
-  if (maps.prob_class.defined()) {
-    loss.prob_class = models::stardist_class_loss(maps.prob_class, batch.prob_class, o.class_weights);
-    loss.total = loss.total + loss.prob_class * o.prob_class_weight;
-  }
-  if (outcome != nullptr) *outcome = std::move(of_risk);
-  return loss;
-}
-
 void StarDistTrainer::resume() {
   const std::string path = folder_.checkpoint_file();
   const Metadata m = load_checkpoint(path, net_, optimizer_);
@@ -166,7 +125,7 @@ void StarDistTrainer::resume() {
   check<UsageError>(hash != m.end() && hash->second == identity(), path,
                     ": was made with another network, seed, data or way to draw patches. Resume with its own configuration, or start "
                     "from its weights with --init.");
-  step_ = int64_t(stored(m, "step", path));
+  step_ = reported_ = int64_t(stored(m, "step", path));
   best_epoch_ = int64_t(stored(m, "best_epoch", path));
   rate_ = stored(m, "plateau_rate", path);
   plateau_waited_ = int64_t(stored(m, "plateau_waited", path));
@@ -187,25 +146,31 @@ void StarDistTrainer::resume() {
   if (m.contains("best")) best_ = stored(m, "best", path);
   if (m.contains("plateau_best")) plateau_best_ = stored(m, "plateau_best", path);
   net_.set_training_passes(uint64_t(step_));
+  stepper_->restore(m);
+  note_other_device(m, stepper_->state(), session_);
   for (const char* file : {"/train.csv", "/valid.csv", "/risk.csv", "/prior.csv"}) keep_rows_before(folder_.path() + file, step_);
 }
 
 void StarDistTrainer::run() {
   const int64_t per_epoch = run_.config.train_steps_per_epoch;
   auto progress = session_.stage("train", total(), "steps", step_);
-  double loss = infinity, valid = infinity;
+  double valid = infinity;
   const auto fields = [&] {
     Fields shown;
-    for (const auto& [name, value] : {std::pair<const char*, double>{"loss", loss}, {"val", valid}, {"best", best_}})
+    for (const auto& [name, value] : {std::pair<const char*, double>{"loss", last_loss_}, {"val", valid}, {"best", best_}})
       if (std::isfinite(value)) shown.emplace_back(name, value);
     return shown;
   };
   Ahead batches([this](int64_t number) { return train_.training(number); }, step_, total());
   while (step_ < total()) {
-    loss = train_step(batches.next());
+    stepper_->step(batches.next(), rate_);
+    report(false);
     ++step_;
     const bool epoch = step_ % per_epoch == 0;
-    if (epoch) finish_epoch(valid = validate());
+    if (epoch) {
+      report(true);
+      finish_epoch(valid = validate());
+    }
     if (prior_ && prior_->due(step_)) update_prior();
     const bool stop = session_.stop_requested();
     if (epoch || stop || session_.checkpoint_requested()) checkpoint();
@@ -216,32 +181,26 @@ void StarDistTrainer::run() {
   session_.check_stop();
 }
 
-double StarDistTrainer::train_step(const stardist::PatchBatch& batch) {
-  net_.train();
-  LossOutcome outcome;
-  const models::StarDistLoss loss = losses(net_(batch.input), batch, true, &outcome);
-  const double value = loss.total.item();
-  check(std::isfinite(value), "the loss is ", value, " at step ", step_,
-        ". The last good checkpoint is kept; try a smaller learning rate, and check the data with: voxgrad inspect");
-  const bool classes = loss.prob_class.defined();
-  append_row(folder_.path() + "/train.csv", text("step,loss,prob_loss,dist_loss", classes ? ",prob_class_loss" : ""),
-             text(step_, ",", number_text(value), ",", number_text(loss.prob.item()), ",", number_text(loss.dist.item()),
-                  classes ? "," + number_text(loss.prob_class.item()) : ""));
-  if (!outcome.terms.empty()) {
-    std::string header = "step", row = std::to_string(step_);
-    for (const LossTerm& t : outcome.terms) header += "," + t.name, row += "," + number_text(t.value);
-    append_row(folder_.path() + "/risk.csv", header, row);
+/// Rows of the steps whose losses are known; `all`: of those too that must be waited for.
+void StarDistTrainer::report(bool all) {
+  for (const StarDistStep& s : stepper_->results(all)) {
+    check(std::isfinite(s.total), "the loss is ", s.total, " at step ", reported_,
+          ". The last good checkpoint is kept; try a smaller learning rate, and check the data with: voxgrad inspect");
+    append_row(folder_.path() + "/train.csv", text("step,loss,prob_loss,dist_loss", s.prob_class ? ",prob_class_loss" : ""),
+               text(reported_, ",", number_text(s.total), ",", number_text(s.prob), ",", number_text(s.dist),
+                    s.prob_class ? "," + number_text(*s.prob_class) : ""));
+    if (!s.terms.empty()) {
+      std::string header = "step", row = std::to_string(reported_);
+      for (const LossTerm& t : s.terms) header += "," + t.name, row += "," + number_text(t.value);
+      append_row(folder_.path() + "/risk.csv", header, row);
+    }
+    last_loss_ = s.total;
+    ++reported_;
   }
-  if (outcome.skipped) return value;
-  backward(loss.total);
-  optimizer_.set_learning_rate(rate_ * outcome.rate);
-  optimizer_.step();
-  return value;
 }
 
 double StarDistTrainer::validate() {
   NoGrad no_grad;
-  net_.eval();
   const int64_t batch = run_.config.train_batch_size, batches = (valid_patches_ + batch - 1) / batch;
   const auto count = [&](int64_t i) { return std::min(batch, valid_patches_ - i * batch); };
   Ahead ahead([&](int64_t i) { return valid_.fixed(i * batch, count(i)); }, 0, batches);
@@ -251,8 +210,8 @@ double StarDistTrainer::validate() {
   std::vector<double> sums(names.size());
   for (int64_t i = 0; i < batches; ++i) {
     const stardist::PatchBatch b = ahead.next();
-    const models::StarDistMaps maps = net_(b.input);
-    const models::StarDistLoss loss = losses(maps, b, false, nullptr);
+    const models::StarDistMaps maps = stepper_->maps(b.input);
+    const models::StarDistLoss loss = stardist_batch_loss(parts(), maps, b, false);
     const models::StarDistMeasures m = models::stardist_measures(maps, {b.prob, b.dist});
     std::vector<double> values{loss.total.item(), loss.prob.item(), loss.dist.item(), m.prob_kld, m.dist_relevant_mae, m.dist_relevant_mse, m.dist_iou};
     if (classes) values.insert(values.end(), {double(loss.prob_class.item()), models::stardist_class_accuracy(maps.prob_class, b.prob_class)});
@@ -270,7 +229,7 @@ double StarDistTrainer::validate() {
 /// Validation losses under different priors do not compare: when it has moved by more than a tenth, the search for the best starts anew.
 void StarDistTrainer::update_prior() {
   const double before = risk_->prior();
-  const PriorUpdate u = prior_->estimate(net_, step_, before);
+  const PriorUpdate u = prior_->estimate([&](const Tensor& x) { return stepper_->maps(x); }, step_, before);
   risk_->set_prior(u.prior, prior_->labelled());
   tell_estimate(u, step_, before, prior_->used(), folder_.path(), session_);
   if (std::abs(u.prior - best_prior_) <= 0.1 * best_prior_) return;
@@ -291,11 +250,14 @@ void StarDistTrainer::finish_epoch(double loss) {
   best_ = loss;
   best_epoch_ = step_ / run_.config.train_steps_per_epoch;
   if (prior_) best_prior_ = risk_->prior();
+  stepper_->fetch();
   check_weights();
   save_weights(folder_.weights_file(), net_, metadata());
 }
 
 void StarDistTrainer::checkpoint() {
+  report(true);
+  stepper_->fetch();
   check_weights();
   save_checkpoint(folder_.checkpoint_file(), net_, optimizer_, metadata());
 }
@@ -312,6 +274,7 @@ Metadata StarDistTrainer::metadata() const {
              {"seed", std::to_string(run_.common.seed)}, {"best_epoch", std::to_string(best_epoch_)}, {"config_hash", identity()},
              {"normalization", normalization_}, {"plateau_rate", number_text(rate_)},
              {"plateau_waited", std::to_string(plateau_waited_)}};
+  m.merge(stepper_->state());
   if (risk_) {
     std::string& state = m["loss_state"];
     for (const double v : risk_->state()) state += (state.empty() ? "" : " ") + number_text(v);

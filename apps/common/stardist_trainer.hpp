@@ -9,16 +9,17 @@
 #include "session.hpp"
 #include "stardist_data.hpp"
 #include "stardist_prior.hpp"
-#include "voxgrad/models/stardist3d_loss.hpp"
-#include "voxgrad/optim/adam.hpp"
+#include "stardist_stepper.hpp"
 #include "voxgrad/optim/schedule.hpp"
 
 namespace voxgrad::app {
 
 class StarDistTrainer {
  public:
-  /// Everything written goes below `folder`. Batches are made on threads of their own while the network works.
-  StarDistTrainer(const StarDistRun& run, models::StarDist3d& net, const StarDistData& data, const ModelFolder& folder, Session& session);
+  /// Everything written goes below `folder`. Batches are made on threads of their own while the network works. The network trains on the card,
+  /// or without one on the CPU.
+  StarDistTrainer(const StarDistRun& run, models::StarDist3d& net, const StarDistData& data, const ModelFolder& folder, Session& session,
+                  std::shared_ptr<const Card> card = nullptr);
 
   /// Goes on from the folder's checkpoint, with the same results as a run that was never stopped. UsageError when it was made with
   /// another network, seed or way to draw patches.
@@ -33,9 +34,8 @@ class StarDistTrainer {
   int64_t best_epoch() const { return best_epoch_; }
 
  private:
-  /// outcome: of the risk; training: the batch joins its running means.
-  models::StarDistLoss losses(const models::StarDistMaps& maps, const stardist::PatchBatch& batch, bool training, LossOutcome* outcome);
-  double train_step(const stardist::PatchBatch& batch);
+  StarDistStepperParts parts() { return {net_, optimizer_, risk_ ? &*risk_ : nullptr, run_.config}; }
+  void report(bool all);
   double validate();
   void finish_epoch(double loss);
   void update_prior();
@@ -54,14 +54,14 @@ class StarDistTrainer {
   std::optional<Loss> risk_;  ///< none: binary cross-entropy
   std::unique_ptr<StarDistPrior> prior_;
   optim::Adam optimizer_;
-  int64_t step_ = 0, best_epoch_ = -1, plateau_waited_ = 0;
-  double best_, plateau_best_, rate_, best_prior_ = 0;
+  std::unique_ptr<StarDistStepper> stepper_;
+  int64_t step_ = 0, reported_ = 0;  ///< reported: up to here train.csv has rows
+  int64_t best_epoch_ = -1, plateau_waited_ = 0;
+  double last_loss_, best_, plateau_best_, rate_, best_prior_ = 0;
 };
 
 /// The risk of the object probability that a configuration asks for; none for bce. Errors: UsageError for risks and options that need
 /// more than objects (codes, borders, event weights, priors of movies, known negatives, propensities), and those of Loss.
 std::optional<Loss> make_probability_risk(const StarDistRun& run);
-/// What it takes: the network's logits; targets above 0 are labelled positives, 0 unlabelled, below 0 ignored.
-LossBatch probability_batch(const Tensor& logits, const stardist::PatchBatch& batch);
 
 }  // namespace voxgrad::app

@@ -49,13 +49,6 @@ auto at_step(const std::string& where, const F& part) {
   }
 }
 
-/// "cpu", or "cuda in bf16", of a checkpoint.
-std::string device_of(const Metadata& m) {
-  const auto device = m.find("device"), precision = m.find("precision");
-  if (device == m.end() || device->second == "cpu") return "cpu";
-  return device->second + (precision == m.end() ? "" : " in " + precision->second);
-}
-
 /// What must not change between a checkpoint and its continuation: the network and the data order.
 std::string identity(const TrainConfig& c) {
   std::ostringstream s;
@@ -128,9 +121,7 @@ void Trainer::resume() {
                     "from its weights with --init.");
   stepper_->changed();
   stepper_->restore(m);
-  if (const std::string then = device_of(m), now = device_of(stepper_->state()); then != now)
-    session_.note(text("the checkpoint was made on the ", then, ", this run goes on on the ", now,
-                       ": its numbers will not be, bit for bit, those of a run that stayed"));
+  note_other_device(m, stepper_->state(), session_);
   step_ = reported_ = stored_integer(m, "step", path);
   best_step_ = stored_integer(m, "best_step", path);
   best_ = stored_real(m, "best", infinity);

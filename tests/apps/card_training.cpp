@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // Training on a card, which here is the CPU running the card's kernels: the same numbers as the CPU's trainer, resume on either.
 
-#include <cmath>
 #include <csignal>
 #include <filesystem>
 #include <limits>
 
+#include "apps/checkpoints.hpp"
 #include "apps/columns.hpp"
 #include "apps/host_card.hpp"
 #include "apps/scratch.hpp"
@@ -14,7 +14,6 @@
 #include "catch.hpp"
 #include "common/files.hpp"
 #include "common/trainer.hpp"
-#include "voxgrad/io/safetensors.hpp"
 
 using namespace voxgrad;
 using namespace voxgrad::app;
@@ -52,32 +51,6 @@ void go_on(TrainConfig c, const std::string& folder, const CardPtr& card, int64_
   if (said) *said = job.session.err();
 }
 
-/// ||a - b|| / ||b|| over all tensors of two checkpoints, moments included.
-double distance(const std::string& a, const std::string& b) {
-  io::SafeTensors one(a + "/checkpoint.safetensors"), two(b + "/checkpoint.safetensors");
-  REQUIRE(one.names() == two.names());
-  double d = 0, size = 0;
-  for (const std::string& name : one.names()) {
-    const Tensor x = one.tensor(name), y = two.tensor(name);
-    for (int64_t i = 0; i < x.size(); ++i) {
-      const double u = x.span<float>()[size_t(i)], v = y.span<float>()[size_t(i)];
-      d += (u - v) * (u - v);
-      size += v * v;
-    }
-  }
-  return std::sqrt(d / size);
-}
-
-void check_close(const std::vector<double>& a, const std::vector<double>& b, double epsilon) {
-  REQUIRE(a.size() == b.size());
-  for (size_t i = 0; i < a.size(); ++i) CHECK(a[i] == Approx(b[i]).epsilon(epsilon));
-}
-
-std::string meta(const std::string& folder, const std::string& key) {
-  const Metadata m = io::SafeTensors(folder + "/checkpoint.safetensors").metadata();
-  return m.count(key) ? m.at(key) : "";
-}
-
 }  // namespace
 
 TEST_CASE("card: losses, weights and moments are those of the CPU's trainer, whatever the loss and the optimiser") {
@@ -105,8 +78,8 @@ TEST_CASE("card: losses, weights and moments are those of the CPU's trainer, wha
     CHECK(column(card.file("train.csv"), "step") == column(cpu.file("train.csv"), "step"));
     check_close(column(card.file("train.csv"), "loss"), column(cpu.file("train.csv"), "loss"), 1e-3);
     check_close(column(card.file("valid.csv"), "loss"), column(cpu.file("valid.csv"), "loss"), 1e-3);
-    CHECK(distance(card.folder(), cpu.folder()) < 1e-3);
-    CHECK((ModelFolder(card.folder()).has_weights() && meta(card.folder(), "step") == "7"));
+    CHECK(checkpoint_distance(card.folder(), cpu.folder()) < 1e-3);
+    CHECK((ModelFolder(card.folder()).has_weights() && checkpoint_meta(card.folder(), "step") == "7"));
     if (k.loss == "nnpu") check_close(column(card.file("risk.csv"), "objective"), column(cpu.file("risk.csv"), "objective"), 1e-3);
   }
 }
@@ -122,9 +95,9 @@ TEST_CASE("card: stopped and resumed on the same card, a run ends with the same 
     CHECK(said.find("the checkpoint was made on") == std::string::npos);
     CHECK((read_file(whole.file("checkpoint.safetensors")) == read_file(parts.file("checkpoint.safetensors"))));
     CHECK(read_file(whole.file("train.csv")) == read_file(parts.file("train.csv")));
-    CHECK(meta(whole.folder(), "device") == "cuda");
-    CHECK(meta(whole.folder(), "precision") == cuda::name(precision));
-    CHECK(meta(whole.folder(), "loss_scale").empty() == (precision != Precision::f16));
+    CHECK(checkpoint_meta(whole.folder(), "device") == "cuda");
+    CHECK(checkpoint_meta(whole.folder(), "precision") == cuda::name(precision));
+    CHECK(checkpoint_meta(whole.folder(), "loss_scale").empty() == (precision != Precision::f16));
   }
 }
 
@@ -141,11 +114,11 @@ TEST_CASE("card: a run that changes between CPU and card goes on with its moment
     go_on(c, first.folder(), host_card(), 6, &said);
     CHECK(said.find("the checkpoint was made on the cpu, this run goes on on the cuda in fp32: its numbers will not be, bit for bit, those of a run that "
                     "stayed") != std::string::npos);
-    CHECK(distance(first.folder(), whole.folder()) < 1e-3);
+    CHECK(checkpoint_distance(first.folder(), whole.folder()) < 1e-3);
     go_on(c, second.folder(), host_card(), 4);
     go_on(c, second.folder(), nullptr, 6, &said);
     CHECK(said.find("the checkpoint was made on the cuda in fp32, this run goes on on the cpu") != std::string::npos);
-    CHECK(distance(second.folder(), whole.folder()) < 1e-3);
+    CHECK(checkpoint_distance(second.folder(), whole.folder()) < 1e-3);
   }
 }
 

@@ -2,6 +2,7 @@
 #include "apps/host_card.hpp"
 
 #include "voxgrad/cuda/host_device.hpp"
+#include "voxgrad/cuda/stardist3d_engine.hpp"
 #include "voxgrad/cuda/unet3d_engine.hpp"
 
 using namespace voxgrad;
@@ -36,6 +37,18 @@ std::shared_ptr<const app::Card> host_card(Precision precision, uint64_t free, H
     if (log) ++log->inference;
     return with(precision, [&](auto zero, Math math) -> std::unique_ptr<UNet3dInference> {
       return std::make_unique<UNet3dPredictor<HostDevice, decltype(zero)>>(device, shape, batch, tile, norm, math);
+    });
+  };
+  card.stardist_training = [=](const StarDist3dTrainingOptions& o) {
+    if (log) ++log->training, log->batches.push_back(o.batch);
+    return with(precision, [&](auto zero, Math math) -> std::unique_ptr<StarDist3dTraining> {
+      return std::make_unique<StarDist3dTrainer<HostDevice, decltype(zero)>>(device, o, math);
+    });
+  };
+  card.stardist_inference = [=](const StarDist3dShape& shape, int64_t batch, const Extent& tile, NormMode norm) {
+    if (log) ++log->inference;
+    return with(precision, [&](auto zero, Math math) -> std::unique_ptr<StarDist3dInference> {
+      return std::make_unique<StarDist3dPredictor<HostDevice, decltype(zero)>>(device, shape, batch, tile, norm, math);
     });
   };
   return std::make_shared<const app::Card>(std::move(card));

@@ -225,5 +225,7 @@ std::unique_ptr<StarDist3dInference> make_stardist3d_inference(int card, Precisi
 /// 10 MiB). Needs no card.
 size_t unet3d_training_bytes(Precision precision, const UNet3dTrainingOptions& options);
 size_t unet3d_inference_bytes(Precision precision, const UNet3dShape& shape, int64_t batch, const Extent& tile, NormMode norm);
+size_t stardist3d_training_bytes(Precision precision, const StarDist3dTrainingOptions& options);
+size_t stardist3d_inference_bytes(Precision precision, const StarDist3dShape& shape, int64_t batch, const Extent& tile, NormMode norm);
 
 }  // namespace voxgrad::cuda
