@@ -2,6 +2,7 @@
 #include "voxgrad/io/hdf5.hpp"
 
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 
 #include <cstdlib>
@@ -145,7 +146,7 @@ TEST_CASE("HDF5: errors name the file, what was found and what was expected") {
   CHECK(message_of([&] { file.string_attribute("/train", "sizes"); }) ==
         path + ": attribute 'sizes' of /train holds no text.");
   CHECK(message_of([&] { H5File("/no/such/file.h5"); }) ==
-        "/no/such/file.h5: cannot be opened: No such file or directory.");
+        "/no/such/file.h5: no such file");
   CHECK(contains(message_of([&] { H5Writer("/no/such/folder/file.h5"); }),
                  "/no/such/folder/file.h5: cannot be created"));
 }
@@ -220,6 +221,26 @@ TEST_CASE("HDF5: links to other files and text data sets are refused") {
   CHECK(contains(message_of([&] { file.is_dataset("/outside"); }), "'/outside' is a link to another file"));
   CHECK_FALSE(file.is_dataset("/dangling"));
   CHECK(contains(message_of([&] { file.read<float>("/text"); }), "/text holds string (expected numbers)"));
+}
+
+TEST_CASE("HDF5: a folder or a pipe in place of a file is said in one line, with what to give instead") {
+  const TempDir dir;
+  const std::string folder = dir.file("folder"), says = folder + ": is a folder, but an HDF5 file is needed. ";
+  fs::create_directories(folder + "/part.h5");  // also a folder, but under the name that is looked for
+  CHECK(message_of([&] { H5File file(dir.file("folder/part.h5")); }) ==
+        folder + "/part.h5: is a folder, but an HDF5 file is needed. No file in it is called .h5; name one that is HDF5.");
+  fs::remove(folder + "/part.h5");
+  CHECK(message_of([&] { H5File file(folder); }) == says + "No file in it is called .h5; name one that is HDF5.");
+  write_example(folder + "/b.h5");
+  write_example(folder + "/a.hdf5");
+  CHECK(message_of([&] { H5File file(folder); }) == says + "Name a file: " + folder + "/a.hdf5 or " + folder + "/b.h5");
+  const std::string pipe = dir.file("pipe.h5");
+  REQUIRE(::mkfifo(pipe.c_str(), 0600) == 0);
+  CHECK(message_of([&] { H5File file(pipe); }) == pipe + ": is not a regular file");
+  std::ofstream(dir.file("text.h5")) << std::string(4096, 'x');
+  const std::string text = message_of([&] { H5File file(dir.file("text.h5")); });
+  CHECK(contains(text, "text.h5: is not an HDF5 file"));
+  CHECK(text.find('\n') == std::string::npos);
 }
 
 // Found by fuzzing: libhdf5 took 2 GB for these 54 bytes.

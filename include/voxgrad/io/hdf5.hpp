@@ -53,15 +53,7 @@ class H5File {
  public:
   explicit H5File(const std::string& path) : path_(path) {
     h5::Guard guard;
-    std::FILE* probe = std::fopen(path.c_str(), "rb");
-    check<FileError>(probe != nullptr, path, ": cannot be opened: ", std::strerror(errno), ".");
-    try {
-      h5::check_superblock(probe, path);
-    } catch (...) {
-      std::fclose(probe);
-      throw;
-    }
-    std::fclose(probe);
+    h5::check_before_opening(path);
     h5::Id access(H5Pcreate(H5P_FILE_ACCESS), H5Pclose);
 #if H5_VERSION_GE(1, 10, 7)
     H5Pset_file_locking(access.get(), false, true);  // network file systems often have no locks; we only read

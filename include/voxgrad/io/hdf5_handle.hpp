@@ -5,6 +5,7 @@
 
 #include <hdf5.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <mutex>
 #include <string>
@@ -74,6 +75,7 @@ inline std::string reason() {
       },
       &first);
   H5Eclear2(H5E_DEFAULT);
+  std::replace(first.begin(), first.end(), '\n', ' ');  // it puts the time of day into some, with its line end
   return first.empty() ? std::string{} : " (libhdf5: " + first + ")";
 }
 
