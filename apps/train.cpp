@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // voxgrad train: a U-Net from a configuration and a data set, or on from where a run stopped.
 
-#include <sys/stat.h>
-
 #include <algorithm>
 #include <filesystem>
 
@@ -73,11 +71,11 @@ void clear_model(const std::string& folder) {
     std::remove((folder + "/" + file).c_str());
 }
 
-std::string weights_of(const std::string& path) {
-  struct stat info {};
-  check<FileError>(stat(path.c_str(), &info) == 0, path, ": no such file or model folder.");
-  if (!S_ISDIR(info.st_mode)) return path;
-  return ModelFolder::existing(path).best_file();
+/// --init: the weights of a model folder, a bundle or a file.
+void start_from(const std::string& named, nn::Module& net) {
+  check<FileError>(std::filesystem::exists(named), named, ": no such file or model folder.");
+  const OpenedModel model(named);
+  load_weights(std::filesystem::is_directory(model.path()) ? ModelFolder::existing(model.path()).best_file() : model.path(), net);
 }
 
 /// --continue: the other model, in our form, becomes the model folder of this run, whose checkpoint is then resumed.
@@ -145,7 +143,7 @@ int run_train(const Arguments& given, Session& session) {
   auto net = make_network(config.model, config.seed);
   check<UsageError>(config.training.patch_size % net->multiple() == 0, "patch_size is ", config.training.patch_size,
                     ", but a network of depth ", config.model.n_layer, " needs multiples of ", net->multiple(), ".");
-  if (const auto init = a.maybe("--init"); init && !resuming) load_weights(weights_of(*init), *net);
+  if (const auto init = a.maybe("--init"); init && !resuming) start_from(*init, *net);
   const int64_t cache = int64_t(std::min<uint64_t>(session.memory_limit() / 2, uint64_t(64) << 30));
   const TrainingData data = open_training_data(config.dataset, config, cache);
 
@@ -183,7 +181,7 @@ std::vector<Option> train_options() {
                                 {"--train-fold", "NAME", "", "group to train on (default train)", "Data", {}, true},
                                 {"--valid-fold", "NAME", "", "group to validate on (default valid)", "Data", {}, true},
                                 {"--type", "unet3d|stardist3d", "", "the kind of network (default unet3d; published StarDist files say so themselves)", "Model"},
-                                {"--init", "MODEL", "", "start from the weights of a model folder (ours, the published pipeline's or StarDist's) or weight file", "Model"},
+                                {"--init", "MODEL", "", "start from the weights of a model folder (ours, the published pipeline's or StarDist's), bundle or weight file", "Model"},
                                 {"--continue", "MODEL", "", "go on from the checkpoint of another model folder, also the published pipeline's, in the new folder --out", "Model"},
                                 {"--steps", "N", "", "training steps in total (default 100000)", "Training"},
                                 {"--epochs", "N", "", "stardist3d: epochs in total (default 400)", "Training"},

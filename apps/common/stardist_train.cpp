@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // The training command for StarDist-3D: options, model folder, messages.
 
-#include <sys/stat.h>
-
 #include <algorithm>
 #include <array>
 #include <cstdio>
+#include <filesystem>
 
 #include <fmt/format.h>
 
 #include "files.hpp"
+#include "model_bundle.hpp"
 #include "stardist_commands.hpp"
 #include "stardist_model.hpp"
 #include "stardist_trainer.hpp"
@@ -73,11 +73,13 @@ void clear_folder(const std::string& folder) {
     std::remove((folder + "/" + file).c_str());
 }
 
-void start_from(const std::string& path, models::StarDist3d& net) {
-  struct stat info {};
-  check<FileError>(stat(path.c_str(), &info) == 0, path, ": no such file or model folder.");
+/// --init: the weights of a model folder, a bundle or a file.
+void start_from(const std::string& named, models::StarDist3d& net) {
+  check<FileError>(std::filesystem::exists(named), named, ": no such file or model folder.");
+  const OpenedModel opened(named);
+  const std::string& path = opened.path();
   if (has_ending(path, {".h5", ".hdf5"})) return load_keras_weights(path, net);
-  if (!S_ISDIR(info.st_mode)) return void(load_weights(path, net));
+  if (!std::filesystem::is_directory(path)) return void(load_weights(path, net));
   const StarDistModel model = open_stardist_model(path, false);
   nn::load_state(net, [&](const std::string& name) {
     for (const nn::Named& n : model.net->state())

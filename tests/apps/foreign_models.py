@@ -65,9 +65,28 @@ def optimize_writes_thresholds_and_nothing_else(lab):
 
 
 def fine_tunes(lab):
-    for source in ("published", "published/results.pt"):
+    lab.good("convert", "published", "--bundle", "tune.zip")
+    tuned = set()
+    for source in ("published", "published/results.pt", "tune.zip"):
         lab.train("--init", source, "--config", "published/config.yaml", "--steps", "1", "--out", "tuned", "--overwrite")
         expect([r[0] for r in lab.rows("tuned/train.csv")], ["0"], "steps")
+        tuned.add((lab.folder / "tuned/weights.safetensors").read_bytes())
+    expect(len(tuned), 1, "different results of the same weights")
+
+
+def stardist_starts_from_folder_bundle_and_files(lab):
+    small = [word for key in ("unet_n_filter_base=2", "net_conv_after_unet=4", "n_rays=8", "train_patch_size=[16,16,16]", "train_n_val_patches=2")
+             for word in ("--set", "stardist_config." + key)]
+    how = ["--type", "stardist3d", *small, "--epochs", "1", "--steps-per-epoch", "1"]
+    lab.train(*how, "--out", "star")
+    lab.good("convert", "star", "--bundle", "star.zip")
+    lab.good("convert", "star", "--export", "stardist", "--out", "star-keras")
+    tuned = set()
+    for source in ("star", "star.zip", "star-keras", "star/weights.safetensors", "star-keras/weights_best.h5"):
+        lab.train(*how, "--init", source, "--out", "star-tuned", "--overwrite")
+        tuned.add((lab.folder / "star-tuned/weights.safetensors").read_bytes())
+    expect(len(tuned), 1, "different results of the same weights")
+    lab.refused(1, "config.json", "train", lab.data, "--init", "star.zip", "--out", "x", "--steps", "1")
 
 
 def goes_on_with_step_and_statistics(lab):
@@ -115,7 +134,7 @@ def what_is_no_model_is_one_line(lab):
 
 
 def main():
-    parts = [predicts_with_its_threshold, optimize_writes_thresholds_and_nothing_else, fine_tunes, goes_on_with_step_and_statistics,
+    parts = [predicts_with_its_threshold, optimize_writes_thresholds_and_nothing_else, fine_tunes, stardist_starts_from_folder_bundle_and_files, goes_on_with_step_and_statistics,
              weights_alone_do_not_go_on, bundles_predict, what_is_no_model_is_one_line]
     passed = failed = 0
     with tempfile.TemporaryDirectory() as folder:
