@@ -197,7 +197,9 @@ const std::pair<const char*, Activation> activations[] = {{"none", {}},
                                                           {"softplus", {ActivationKind::softplus, 0, 0}},
                                                           {"softsign", {ActivationKind::softsign, 0, 0}},
                                                           {"swish", {ActivationKind::swish, 0, 0}},
-                                                          {"exponential", {ActivationKind::exponential, 0, 0}}};
+                                                          {"exponential", {ActivationKind::exponential, 0, 0}},
+                                                          {"gelu", {ActivationKind::gelu, 0, 0}},
+                                                          {"hard_sigmoid", {ActivationKind::hard_sigmoid, 0.2f, 0.5f}}};
 
 /// f in double, for differences.
 double value(const Activation& f, double v) {
@@ -212,6 +214,8 @@ double value(const Activation& f, double v) {
     case ActivationKind::softsign: return v / (1 + std::abs(v));
     case ActivationKind::swish: return v / (1 + std::exp(-v));
     case ActivationKind::exponential: return std::exp(v);
+    case ActivationKind::gelu: return 0.5 * v * std::erfc(-v / std::sqrt(2.0));
+    case ActivationKind::hard_sigmoid: return std::min(std::max(double(f.a) * v + double(f.b), 0.0), 1.0);
   }
   return 0;
 }
@@ -232,9 +236,10 @@ void check_act(const Volume& v, const char* what_activation, const Activation& f
   const auto before = [&](int64_t r, int64_t c) {
     return (terms & 1 ? double(scale[size_t(c)]) : 1) * double(z(r, c)) + (terms & 2 ? double(bias[size_t(c)]) : 0) + (terms & 4 ? double(second(r, c)) : 0);
   };
-  for (int64_t r = 0; r < rows; ++r)  // away from kinks
+  const auto at_kink = [&](double x) { return std::abs(x) < 0.01 || (f.kind == ActivationKind::hard_sigmoid && std::abs(std::abs(x) - 2.5) < 0.02); };
+  for (int64_t r = 0; r < rows; ++r)
     for (int64_t c = 0; c < C; ++c)
-      if (std::abs(before(r, c)) < 0.01) z.all[size_t(r * C + c)] = E(z(r, c) + 0.25f);
+      if (at_kink(before(r, c))) z.all[size_t(r * C + c)] = E(z(r, c) + 0.25f);
   test::run<BiasAct<E>>({rows, C, z.read(), scales, biases, seconds, f, y.slice()}, y.all);
 
   using Kernel = ActBackward<E, head>;

@@ -70,6 +70,8 @@ const Named activations[] = {
     {"softsign", {ActivationKind::softsign, 0, 0}, [](double v) { return v / (1 + std::abs(v)); }},
     {"swish", {ActivationKind::swish, 0, 0}, [](double v) { return v / (1 + std::exp(-v)); }},
     {"exponential", {ActivationKind::exponential, 0, 0}, [](double v) { return std::exp(v); }},
+    {"gelu", {ActivationKind::gelu, 0, 0}, [](double v) { return 0.5 * v * std::erfc(-v / std::sqrt(2.0)); }},
+    {"hard_sigmoid", {ActivationKind::hard_sigmoid, 0.2f, 0.5f}, [](double v) { return std::min(std::max(0.2 * v + 0.5, 0.0), 1.0); }},
 };
 
 }  // namespace

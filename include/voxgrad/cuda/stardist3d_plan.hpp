@@ -12,7 +12,7 @@
 
 namespace voxgrad::cuda {
 
-/// Keras' activation of this name (models/keras_activation.hpp). Errors: UsageError for one that no kernel has, such as gelu.
+/// Keras' activation of this name (models/keras_activation.hpp). Errors: UsageError for an unknown one.
 inline Activation keras_activation(const std::string& name) {
   using Kind = ActivationKind;
   const std::pair<const char*, Activation> all[] = {
@@ -23,7 +23,9 @@ inline Activation keras_activation(const std::string& name) {
       {"elu", {Kind::elu, 1, 1}},
       {"selu", {Kind::elu, float(1.6732632423543772), float(1.0507009873554805)}},
       {"sigmoid", {Kind::sigmoid}},
+      {"hard_sigmoid", {Kind::hard_sigmoid, 0.2f, 0.5f}},
       {"tanh", {Kind::tanh}},
+      {"gelu", {Kind::gelu}},
       {"softplus", {Kind::softplus}},
       {"softsign", {Kind::softsign}},
       {"swish", {Kind::swish}},

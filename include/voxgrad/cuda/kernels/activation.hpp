@@ -6,13 +6,15 @@
 #include <cmath>
 #include <cstdint>
 
+#include "voxgrad/kernels/gelu.hpp"
 #include "voxgrad/kernels/pointwise.hpp"
 
 namespace voxgrad::cuda {
 
-enum class ActivationKind : uint8_t { none, leaky_relu, clamp, elu, sigmoid, tanh, softplus, softsign, swish, exponential };
+enum class ActivationKind : uint8_t { none, leaky_relu, clamp, elu, sigmoid, tanh, softplus, softsign, swish, exponential, gelu, hard_sigmoid };
 
-/// leaky_relu: a is the slope below zero; clamp: to [a, b]; elu: b (x or a (e^x - 1)), with which selu is one.
+/// leaky_relu: a is the slope below zero; clamp: to [a, b]; elu: b (x or a (e^x - 1)), with which selu is one; hard_sigmoid: a x + b
+/// between 0 and 1.
 struct Activation {
   ActivationKind kind = ActivationKind::none;
   float a = 0, b = 0;
@@ -22,7 +24,9 @@ inline Activation leaky_relu(double slope) { return {ActivationKind::leaky_relu,
 
 /// Whether the derivative can be told from the activated value alone, so that the value before need not be kept.
 inline bool derivative_from_output(const Activation& f) {
-  return f.kind == ActivationKind::leaky_relu ? f.a >= 0 : f.kind != ActivationKind::clamp && f.kind != ActivationKind::swish;
+  using Kind = ActivationKind;
+  if (f.kind == Kind::leaky_relu) return f.a >= 0;
+  return f.kind != Kind::clamp && f.kind != Kind::swish && f.kind != Kind::gelu && f.kind != Kind::hard_sigmoid;
 }
 
 VOXGRAD_HD inline float leaky(float v, float slope) { return v > 0 ? v : slope * v; }
@@ -51,6 +55,12 @@ struct Swish {  // x sigmoid(x)
     return s + x * s * (1 - s);
   }
 };
+struct HardSigmoid {  // a x + b between 0 and 1
+  static constexpr kernels::Reads reads = kernels::Reads::x;
+  static constexpr kernels::Params ends{0, 1};
+  VOXGRAD_HD static float f(float x, kernels::Params p) { return kernels::Clamp::f(kernels::Affine::f(x, p), ends); }
+  VOXGRAD_HD static float df(float x, float, kernels::Params p) { return kernels::Clamp::df(kernels::Affine::f(x, p), 0.0f, ends) * float(p.a); }
+};
 struct Softplus {  // whose derivative the engine takes from x
   static constexpr kernels::Reads reads = kernels::Reads::y;
   VOXGRAD_HD static float f(float x, kernels::Params p) { return kernels::Softplus::f(x, p); }
@@ -66,6 +76,8 @@ VOXGRAD_HD inline void activate_one(ActivationKind kind, const kernels::Params p
     case ActivationKind::softsign: return forward<Softsign>(p, v);
     case ActivationKind::swish: return forward<Swish>(p, v);
     case ActivationKind::exponential: return forward<kernels::Exp>(p, v);
+    case ActivationKind::gelu: return forward<kernels::Gelu>(p, v);
+    case ActivationKind::hard_sigmoid: return forward<HardSigmoid>(p, v);
     default: return;
   }
 }
@@ -79,6 +91,8 @@ VOXGRAD_HD inline void activate_backward_one(ActivationKind kind, const kernels:
     case ActivationKind::softsign: return backward<Softsign>(p, output, v, g);
     case ActivationKind::swish: return backward<Swish>(p, output, v, g);
     case ActivationKind::exponential: return backward<kernels::Exp>(p, output, v, g);
+    case ActivationKind::gelu: return backward<kernels::Gelu>(p, output, v, g);
+    case ActivationKind::hard_sigmoid: return backward<HardSigmoid>(p, output, v, g);
     default: return;
   }
 }
