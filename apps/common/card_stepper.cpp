@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // Training steps on a card (stepper.hpp).
+#include <algorithm>
 #include <cmath>
 #include <map>
 #include <utility>
@@ -44,6 +45,44 @@ class CardStepper final : public Stepper {
     }
     set_rate(engine, parts_.optimizer.learning_rate());
     engine.step(x, batch.target.span<float>().data());
+    stepped();
+    if (++waiting_ == losses_at_once) collect();
+  }
+
+  Holding hold(std::shared_ptr<const data::CropSource> crops, const data::LoaderOptions& o) override {
+    const models::UNet3dOptions& net = parts_.net.options();
+    const auto copied = [&](const std::string& why) { return Holding{false, text(why, ": patches are cut on the cpu and copied to ", card_->name)}; };
+    if (kind_ == cuda::LossKind::host) return copied(text("loss ", parts_.config.loss, " is computed on the cpu"));
+    if (net.in_channels != 1 || net.out_channels != 1) return copied(text("the network has ", net.in_channels, " channels and ", net.out_channels, " outputs"));
+    if (crops->size() < o.batch) return copied(text("the training set has fewer crops than a batch"));
+    cuda::HeldCrops set;
+    set.count = crops->size(), set.extent = crops->crop_extent(), set.seed = o.seed;
+    set.augment = o.augment, set.flip = o.augmentation.flip, set.random_crop = o.augmentation.random_crop;
+    const int64_t rest = o.drop_last ? 0 : set.count % o.batch;
+    const uint64_t beside = cuda::unet3d_training_bytes(card_->precision, options(o.batch)) +
+                            (rest > 0 ? cuda::unet3d_training_bytes(card_->precision, options(rest)) : 0) +
+                            inference_.needed(o.batch, options(o.batch).crop, cuda::NormMode::running_statistics);
+    const uint64_t free = card_->free_memory();
+    if (double(set.bytes() + beside) > 0.9 * double(free))
+      return copied(text("the training set, ", gib_text(set.bytes()), ", and its steps, ", gib_text(beside), ", are more than nine tenths of the ",
+                         gib_text(free), " that are free on ", card_->name));
+    set.read = [crops](int64_t i, float* input, uint8_t* target) {
+      const std::shared_ptr<const data::Crop> crop = crops->crop(i);
+      std::copy(crop->input.begin(), crop->input.end(), input);
+      std::copy(crop->target.begin(), crop->target.end(), target);
+    };
+    set_ = std::move(set);
+    return {true, text("the training set, ", gib_text(set_->bytes()), ", lies on ", card_->name, ", where its patches are cut")};
+  }
+
+  void step_held(int64_t epoch, int64_t position) override {
+    check(set_.has_value(), card_->name, " holds no training set");
+    const int64_t batch = parts_.config.batch_size;
+    cuda::UNet3dTraining& engine = engine_for(batch);
+    if (next_.epoch != epoch || next_.position != position) engine.begin_epoch(epoch, position, data::epoch_order(set_->count, set_->seed, epoch, true));
+    next_ = {epoch, position + batch};
+    set_rate(engine, parts_.optimizer.learning_rate());
+    engine.step_held();
     stepped();
     if (++waiting_ == losses_at_once) collect();
   }
@@ -165,9 +204,9 @@ class CardStepper final : public Stepper {
     return *engine;
   }
 
-  std::unique_ptr<cuda::UNet3dTraining> make(int64_t count) const {
+  cuda::UNet3dTrainingOptions options(int64_t count) const {
     const int64_t p = parts_.config.patch_size;
-    const cuda::UNet3dTrainingOptions o{
+    return {
         .net = shape_of(parts_.net.options()),
         .batch = count,
         .crop = {p, p, p},
@@ -175,8 +214,13 @@ class CardStepper final : public Stepper {
         .optimizer = parts_.config.optimizer.name == "sgd" ? cuda::OptimizerKind::sgd : cuda::OptimizerKind::adam,
         .settings = settings_,
     };
-    check_training_memory(*card_, o);
-    return card_->training(o);
+  }
+
+  std::unique_ptr<cuda::UNet3dTraining> make(int64_t count) const {
+    check_training_memory(*card_, options(count));
+    auto engine = card_->training(options(count));
+    if (set_ && count == parts_.config.batch_size) engine->hold(*set_);
+    return engine;
   }
 
   StepperParts parts_;
@@ -187,6 +231,8 @@ class CardStepper final : public Stepper {
   std::map<int64_t, std::unique_ptr<cuda::UNet3dTraining>> engines_;  ///< by batch
   cuda::UNet3dTraining* current_ = nullptr;                           ///< the one whose weights count; none: the network's do
   std::optional<cuda::OptimizerState> numbers_;                       ///< as of the last fetch
+  std::optional<cuda::HeldCrops> set_;  ///< what the engine of full batches holds
+  data::LoaderState next_{-1, -1};      ///< where it goes on in the set
   std::vector<StepResult> results_;
   int64_t waiting_ = 0;  ///< losses still on the card
   bool fetched_ = true, weights_fetched_ = true, validated_ = false, sent_ = false;

@@ -22,6 +22,8 @@ class CpuStepper final : public Stepper {
     parts_.optimizer.step();
     parts_.optimizer.set_learning_rate(rate);
   }
+  Holding hold(std::shared_ptr<const data::CropSource>, const data::LoaderOptions&) override { return {}; }
+  void step_held(int64_t, int64_t) override { throw Error("the cpu holds no training set"); }
   std::vector<StepResult> results(bool) override { return std::exchange(results_, {}); }
   double validation_loss(LossBatch batch) override {
     parts_.net.eval();

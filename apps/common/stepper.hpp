@@ -8,6 +8,7 @@
 #include "card.hpp"
 #include "losses.hpp"
 #include "model_folder.hpp"
+#include "voxgrad/data/loader.hpp"
 #include "voxgrad/optim/optimizer.hpp"
 
 namespace voxgrad::app {
@@ -15,6 +16,12 @@ namespace voxgrad::app {
 struct StepResult {
   double loss;
   std::vector<LossTerm> terms = {};
+};
+
+/// Where a training set lies, and for the log why.
+struct Holding {
+  bool held = false;
+  std::string note = {};
 };
 
 /// Works on a network, its optimiser and a loss, which are the caller's. The network and the optimiser hold what the steps made of them
@@ -25,6 +32,10 @@ class Stepper {
   /// A step at the optimiser's learning rate. A batch that the loss skips changes no weights, nor does a loss that is not finite, where
   /// it is known before the step is made.
   virtual void step(LossBatch batch) = 0;
+  /// Takes the whole training set onto the card if it has room beside the steps; its full batches are then made by step_held().
+  virtual Holding hold(std::shared_ptr<const data::CropSource> crops, const data::LoaderOptions& options) = 0;
+  /// A step on the full batch that data::Loader makes there. Only after hold() took the set.
+  virtual void step_held(int64_t epoch, int64_t position) = 0;
   /// Results of the steps since the last call, oldest first. Unless `all`, those that would have to be waited for come later.
   virtual std::vector<StepResult> results(bool all) = 0;
   /// The loss of a batch in evaluation mode.

@@ -92,6 +92,9 @@ Trainer::Trainer(const TrainConfig& config, models::UNet3d& net, std::shared_ptr
       last_loss_(infinity), best_(infinity), plateau_best_(infinity), plateau_rate_(config.training.optimizer.lr), config_hash_(identity(config)) {
   const StepperParts parts{net_, *optimizer_, loss_, config_.training};
   stepper_ = card ? make_card_stepper(parts, std::move(card)) : make_cpu_stepper(parts);
+  const Holding holding = stepper_->hold(train_, loader_options(true));
+  held_ = holding.held;
+  if (!holding.note.empty()) session_.note(holding.note);
   loader_ = std::make_unique<data::Loader>(train_, loader_options(true));
   if (!config.training.pu.prior_auto) return;
   auto_prior_ = std::make_unique<AutoPrior>(config, train_, valid_, std::move(held_out));
@@ -108,6 +111,7 @@ data::LoaderOptions Trainer::loader_options(bool training) const {
   o.augmentation.random_crop = config_.training.random_crop;
   o.drop_last = training && config_.training.drop_last;
   o.seed = config_.seed;
+  o.held = training && held_;
   return o;
 }
 
@@ -192,7 +196,10 @@ void Trainer::train_step() {
   loader_->next(batch_);
   if (epoch >= 0 && batch_.epoch > epoch) loss_.check_epoch();
   apply_schedule();
-  at_step(text("step ", step_), [&] { stepper_->step(loss_batch(batch_, *train_, config_.seed, step_)); });
+  at_step(text("step ", step_), [&] {
+    if (batch_.input.empty()) stepper_->step_held(batch_.epoch, batch_.position);
+    else stepper_->step(loss_batch(batch_, *train_, config_.seed, step_));
+  });
 }
 
 /// Rows of the steps whose losses are known; `all`: of those too that must be waited for.

@@ -101,6 +101,43 @@ TEST_CASE("card: stopped and resumed on the same card, a run ends with the same 
   }
 }
 
+TEST_CASE("card: a training set that fits lies on the card, one that does not is copied batch by batch, to the same bytes; the log says which") {
+  for (const Precision precision : {Precision::f32, Precision::bf16}) {
+    INFO(cuda::name(precision));
+    TrainConfig c = config(8);
+    c.training.flip = c.training.random_crop = true;
+    const auto shape = shape_of(make_network(c.model, 1)->options());
+    const auto steps = [&](int64_t batch) { return cuda::unet3d_training_bytes(precision, {.net = shape, .batch = batch, .crop = {8, 8, 8}}); };
+    const uint64_t beside = steps(3) + steps(1) + cuda::unet3d_inference_bytes(precision, shape, 3, {8, 8, 8}, cuda::NormMode::running_statistics),
+                   set = 7 * 12 * 12 * 12 * 5;
+    Scratch held, copied, parts;
+    std::string said;
+    go_on(c, held.folder(), host_card(precision), 8, &said);
+    CHECK(said.find(text("the training set, ", gib_text(set), ", lies on cuda:0, where its patches are cut")) != std::string::npos);
+    go_on(c, copied.folder(), host_card(precision, (beside + set) * 10 / 9 - 16), 8, &said);
+    CHECK(said.find(text("the training set, ", gib_text(set), ", and its steps, ", gib_text(beside), ", are more than nine tenths of the ",
+                         gib_text((beside + set) * 10 / 9 - 16), " that are free on cuda:0: patches are cut on the cpu and copied to cuda:0")) != std::string::npos);
+    go_on(c, parts.folder(), host_card(precision, (beside + set) * 10 / 9 + 16), 4, &said);  // in the midst of an epoch
+    CHECK(said.find("lies on cuda:0") != std::string::npos);
+    go_on(c, parts.folder(), host_card(precision), 8);
+    for (const char* file : {"checkpoint.safetensors", "train.csv", "valid.csv"}) {
+      INFO(file);
+      CHECK((read_file(held.file(file)) == read_file(copied.file(file))));
+      if (std::string(file) != "valid.csv") CHECK((read_file(held.file(file)) == read_file(parts.file(file))));  // it was validated where it stopped, too
+    }
+  }
+}
+
+TEST_CASE("card: a risk that is computed on the CPU takes its patches from there, and the log says so") {
+  TrainConfig c = config(1);
+  c.training.loss = "nnpu";
+  c.training.pu.prior = 0.05;
+  Scratch dir;
+  std::string said;
+  go_on(c, dir.folder(), host_card(), 1, &said);
+  CHECK(said.find("loss nnpu is computed on the cpu: patches are cut on the cpu and copied to cuda:0") != std::string::npos);
+}
+
 TEST_CASE("card: a run that changes between CPU and card goes on with its moments, and says so") {
   for (const std::string optimizer : {"adam", "sgd"}) {
     INFO(optimizer);

@@ -86,6 +86,23 @@ TEST_CASE("loader: drop_last leaves the rest of the epoch out") {
   }
 }
 
+TEST_CASE("loader: where a card holds the crops, of full batches only their place is told, and the last one is made") {
+  LoaderOptions options = small(4);
+  Loader whole(numbered(10), options);
+  options.held = true;
+  Loader held(numbered(10), options);
+  Batch a, b;
+  for (const int64_t position : {0, 4, 8, 0, 4, 8}) {
+    whole.next(a);
+    held.next(b);
+    CHECK((b.count == a.count && b.epoch == a.epoch && b.indices == a.indices));
+    CHECK((a.position == position && b.position == position));
+    CHECK(b.input.empty() == (position < 8));
+    CHECK(b.target.empty() == b.input.empty());
+    if (position == 8) CHECK((b.input == a.input && b.target == a.target));
+  }
+}
+
 TEST_CASE("loader: batches depend on seed and position only, not on prefetch, and resume anywhere") {
   const auto source = numbered(11);
   std::vector<Batch> reference(9);

@@ -27,7 +27,7 @@ struct Batch {
   std::vector<float> input, target;
   std::vector<float> weight, propensity;  ///< empty when no crop of the batch has any; 1 where a crop has none
   std::vector<int64_t> indices;  ///< which crop of the source each patch comes from
-  int64_t epoch = 0;
+  int64_t epoch = 0, position = 0;  ///< patches of the epoch before this batch
 };
 
 /// Where the next batch starts: `position` patches of epoch `epoch` are done. All there is to store for a
@@ -44,6 +44,7 @@ struct LoaderOptions {
   AugmentOptions augmentation;
   bool drop_last = false;  ///< leave out the last, smaller batch of an epoch
   uint64_t seed = 42;
+  bool held = false;  ///< full batches are cut by a card that holds all crops: of them the loader tells only which they are
   int prefetch = 2;  ///< batches prepared ahead, each on its own thread; 0 prepares in next()
 };
 
@@ -127,7 +128,13 @@ class Loader {
     b.count = end - at.position;
     b.patch = options_.patch;
     b.epoch = at.epoch;
+    b.position = at.position;
     b.indices.clear();
+    if (options_.held && b.count == options_.batch) {
+      b.indices.assign(order.begin() + at.position, order.begin() + end);
+      for (auto* voxels_of : {&b.input, &b.target, &b.weight, &b.propensity}) voxels_of->clear();
+      return b;
+    }
     b.input.resize(size_t(b.count * voxels));
     b.target.resize(size_t(b.count * voxels));
     b.weight.clear();
