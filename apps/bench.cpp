@@ -102,39 +102,37 @@ BenchNetwork network(const Arguments& a, int64_t batch, const Extents& crop, boo
   return bench_stardist3d(o, batch, crop, training, Random(seed));
 }
 
-/// The card's number and the precision; nothing on the CPU, which computes in fp32 only.
-std::optional<CardBench> card_of(const Arguments& a, const Session& session) {
+/// The card to time; none on the CPU.
+std::shared_ptr<const Card> card_of(const Arguments& a, const Session& session) {
   const std::shared_ptr<const Card> card = chosen_card(a, session);
-  if (!card) return {};
-  check<UsageError>(!a.flag("--layers"), "--layers times layers on the CPU: use --device cpu.");
-  check<DeviceError>(a.choice("--net") == "unet3d", "--net stardist3d is timed on the CPU only in this version. Use --device cpu.");
-  CardBench b;
-  b.card = int(parse_integer(session.device().substr(session.device().find(':') + 1)).value_or(0));
-  b.precision = card->precision;
-  return b;
+  check<UsageError>(!card || !a.flag("--layers"), "--layers times layers on the CPU: use --device cpu.");
+  return card;
 }
 
 /// Times of data that lies on the card, which is how a training set is used there, and beside them those with copies.
-int bench_card(const Arguments& a, CardBench bench, BenchNetwork& net, Session& session) {
+int bench_card(const Arguments& a, const CardBench& bench, BenchNetwork& net, Session& session) {
   auto progress = session.stage("bench", 2 * (bench.warmup + bench.runs), "steps");
   int64_t done = 0;
-  const CardTimes times = time_on_card(bench, dynamic_cast<models::UNet3d&>(*net.module), Random(session.seed().value_or(42), 1), [&] {
+  const auto tick = [&] {
     session.check_stop();
     progress->update(++done);
-  });
+  };
+  const Random random(session.seed().value_or(42), 1);
+  auto* const unet = dynamic_cast<models::UNet3d*>(net.module.get());
+  const CardTimes times = unet ? time_on_card(bench, *unet, random, tick) : time_on_card(bench, dynamic_cast<models::StarDist3d&>(*net.module), random, tick);
   const auto least = [](const std::vector<double>& ms) { return *std::min_element(ms.begin(), ms.end()); };
   const double mid = median(times.resident), copied = median(times.copied), rate = double(bench.batch) / mid * 1e3;
   const double gflop = (bench.training ? net.work.training() : net.work.forward) * double(bench.batch) / 1e9;
   const double mib = double(times.bytes) / double(1 << 20);
-  session.print(fmt::format("unet3d {} batch {} crop {}x{}x{} on {} in {}: median {:.3f} ms (min {:.3f}), {:.1f} samples/s, {:.0f} GFLOP/s; with copies "
+  session.print(fmt::format("{} {} batch {} crop {}x{}x{} on {} in {}: median {:.3f} ms (min {:.3f}), {:.1f} samples/s, {:.0f} GFLOP/s; with copies "
                             "{:.3f} ms; {:.0f} MiB on the card",
-                            a.get("--mode"), bench.batch, bench.crop[0], bench.crop[1], bench.crop[2], session.device(), cuda::name(bench.precision), mid,
+                            a.get("--net"), a.get("--mode"), bench.batch, bench.crop[0], bench.crop[1], bench.crop[2], session.device(), cuda::name(bench.card->precision), mid,
                             least(times.resident), rate, gflop / mid * 1e3, copied, mib));
   session.result("net", a.get("--net"));
   session.result("mode", a.get("--mode"));
   session.result("batch", bench.batch);
   session.result("device", session.device());
-  session.result("precision", std::string(cuda::name(bench.precision)));
+  session.result("precision", std::string(cuda::name(bench.card->precision)));
   session.result("ms_median", mid);
   session.result("ms_min", least(times.resident));
   session.result("copied_ms_median", copied);
@@ -150,11 +148,11 @@ int run_bench(const Arguments& a, Session& session) {
   const int64_t batch = a.integer("--batch", 1, 4096), runs = a.integer("--runs", 1, 100000), warmup = a.integer("--warmup", 0, 1000);
   const Extents crop = parse_extents("--crop", a.get("--crop"));
   set_threads(session.threads());
-  std::optional<CardBench> card = card_of(a, session);
+  const std::shared_ptr<const Card> card = card_of(a, session);
   BenchNetwork net = network(a, batch, crop, training, session.seed().value_or(42));
   if (card) {
-    card->batch = batch, card->crop = crop, card->training = training, card->warmup = warmup, card->runs = runs;
-    return bench_card(a, *card, net, session);
+    const CardBench bench{.card = card, .batch = batch, .warmup = warmup, .runs = runs, .crop = crop, .training = training};
+    return bench_card(a, bench, net, session);
   }
   std::optional<optim::Adam> adam;
   if (training) adam.emplace(net.module->parameters(), optim::AdamOptions{.lr = 2e-4});
