@@ -126,6 +126,7 @@ stage_plans() {
   export VOXGRAD_CACHE=$out/plans
   for precision in bf16 fp32; do
     timed plans 120 "$voxgrad" bench --device cuda --precision $precision --mode train --batch 128 --crop 32 --runs 1 --json
+    timed plans 120 "$voxgrad" bench --net stardist3d --device cuda --precision $precision --mode train --batch 64 --crop 32 --runs 1 --json
   done
 }
 
@@ -150,6 +151,9 @@ stage_benchmark() {
   for precision in bf16 fp16 tf32 fp32; do ours "train-$precision" "${train[@]}" --precision $precision --runs 50 --warmup 10; done
   VOXGRAD_CUDA_GRAPHS=0 ours train-bf16-eager "${train[@]}" --precision bf16 --runs 50 --warmup 10
   for precision in bf16 fp32; do ours "infer-$precision" "${infer[@]}" --precision $precision --runs 50 --warmup 10; done
+  local stardist=(--net stardist3d --runs 50 --warmup 10)
+  for precision in bf16 fp32; do ours "stardist-train-$precision" "${stardist[@]}" --mode train --batch 64 --crop 32 --precision $precision; done
+  ours stardist-infer-bf16 "${stardist[@]}" --mode infer --batch 1 --crop 64 --precision bf16
   [ -n "$peer" ] || return 0
   if ! python3 -c 'import torch; assert torch.cuda.is_available()' 2>/dev/null; then note peer skipped 0 "no PyTorch with CUDA here"; return; fi
   local format=(--format channels_last --runs 20 --warmup 5)
