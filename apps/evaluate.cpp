@@ -1,16 +1,12 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // voxgrad evaluate: predictions against experts and true masks, per movie and in total.
 
-#include <cmath>
 #include <filesystem>
 
-#include <fmt/format.h>
-
 #include "commands.hpp"
-#include "common/evaluation.hpp"
+#include "common/evaluation_tables.hpp"
 #include "common/instance_evaluation.hpp"
-#include "common/pu_report.hpp"
-#include "voxgrad/io/tiff.hpp"
+#include "common/pu_evaluation.hpp"
 
 namespace voxgrad::app {
 namespace {
@@ -29,6 +25,11 @@ metrics::Extent3 parse_size(const std::string& value) {
   return size;
 }
 
+std::optional<double> threshold_of(const Arguments& a) {
+  if (!a.given("--threshold")) return std::nullopt;
+  return a.real("--threshold", 0, 1);
+}
+
 EvaluationOptions evaluation_options(const Arguments& a) {
   EvaluationOptions o;
   const std::string from = a.choice("--from");
@@ -36,7 +37,7 @@ EvaluationOptions evaluation_options(const Arguments& a) {
            : from == "labels"      ? PredictionKind::labels
            : from == "probability" ? PredictionKind::probability
                                    : PredictionKind::automatic;
-  if (a.given("--threshold")) o.threshold = float(a.real("--threshold", 0, 1));
+  if (const auto threshold = threshold_of(a)) o.threshold = float(*threshold);
   check<UsageError>(o.from != PredictionKind::probability || o.threshold,
                     "--from probability needs --threshold.");
   check<UsageError>(
@@ -53,236 +54,16 @@ EvaluationOptions evaluation_options(const Arguments& a) {
   return o;
 }
 
-/// Sums over movies. The mean counts every movie once, the total every event once.
-struct Totals {
-  metrics::DetectionScores detection;
-  metrics::SegmentationScores segmentation;
-  int64_t scored = 0, segmented = 0;
-  double precision = 0, recall = 0, f1 = 0, dice = 0, iou = 0;
-
-  void add(const MovieEvaluation& m) {
-    if (m.matching) {
-      const metrics::DetectionScores& s = m.matching->scores;
-      detection.add(s);
-      ++scored;
-      precision += s.precision(), recall += s.recall(), f1 += s.f1();
-    }
-    if (m.segmentation) {
-      segmentation.add(*m.segmentation);
-      ++segmented;
-      dice += m.segmentation->dice(), iou += m.segmentation->iou();
-    }
-  }
-};
-
-/// A row of metrics.csv and an object of metrics.json: the same names, undefined values absent.
-Fields detection_fields(const metrics::DetectionScores& s) {
-  return {{"truth", s.tp + s.fn},
-          {"predicted", s.tp + s.fp},
-          {"tp", s.tp},
-          {"fp", s.fp},
-          {"fn", s.fn},
-          {"det-precision", s.precision()},
-          {"det-recall", s.recall()},
-          {"det-f1-score", s.f1()},
-          {"det-accuracy", s.accuracy()},
-          {"det-jaccard", s.jaccard()},
-          {"det-average-precision", s.average_precision()}};
-}
-Fields segmentation_fields(const metrics::SegmentationScores& s) {
-  return {{"seg-dice", s.dice()},
-          {"seg-iou", s.iou()},
-          {"seg-precision", s.precision()},
-          {"seg-recall", s.recall()},
-          {"seg-accuracy", s.accuracy()}};
-}
-Fields& append(Fields& fields, const Fields& more) {
-  fields.insert(fields.end(), more.begin(), more.end());
-  return fields;
-}
-Fields movie_fields(const MovieEvaluation& m) {
-  Fields f = {{"predicted-from", m.predicted_from}, {"truth-from", m.truth_from}};
-  if (m.matching)
-    append(f, detection_fields(m.matching->scores)).emplace_back("mean-distance", m.mean_distance());
-  if (m.segmentation) append(f, segmentation_fields(*m.segmentation));
-  return f;
-}
-Fields total_fields(const Totals& t) {
-  Fields f;
-  if (t.scored > 0) append(f, detection_fields(t.detection));
-  if (t.segmented > 0) append(f, segmentation_fields(t.segmentation));
-  return f;
-}
-Fields mean_fields(const Totals& t) {
-  Fields f;
-  const double n = double(t.scored), s = double(t.segmented);
-  if (t.scored > 0)
-    append(f, {{"det-precision", t.precision / n}, {"det-recall", t.recall / n}, {"det-f1-score", t.f1 / n}});
-  if (t.segmented > 0) append(f, {{"seg-dice", t.dice / s}, {"seg-iou", t.iou / s}});
-  return f;
-}
-
-const std::vector<std::string> columns = {"predicted-from",
-                                          "truth-from",
-                                          "det-precision",
-                                          "det-recall",
-                                          "det-f1-score",
-                                          "truth",
-                                          "predicted",
-                                          "tp",
-                                          "fp",
-                                          "fn",
-                                          "det-accuracy",
-                                          "det-jaccard",
-                                          "det-average-precision",
-                                          "mean-distance",
-                                          "seg-dice",
-                                          "seg-iou",
-                                          "seg-precision",
-                                          "seg-recall",
-                                          "seg-accuracy"};
-
-std::string table_row(const std::string& name, const Fields& fields) {
-  std::vector<std::string> cells = {csv_text(name)};
-  for (const std::string& column : columns) {
-    std::string cell;
-    for (const auto& [key, value] : fields)
-      if (key == column) cell = value.text();
-    if (cell == "null") cell.clear();
-    if (cell.size() >= 2 && cell.front() == '"')
-      cell = cell.substr(1, cell.size() - 2);  // our own words, nothing to escape
-    cells.push_back(cell);
-  }
-  return csv_line(cells);
-}
-
-std::string metrics_csv(const std::vector<MovieEvaluation>& movies, const Totals& totals) {
-  std::vector<std::string> header = {"movie"};
-  header.insert(header.end(), columns.begin(), columns.end());
-  std::string content = csv_line(header);
-  for (const MovieEvaluation& m : movies) content += table_row(m.name, movie_fields(m));
-  return content + table_row("mean", mean_fields(totals)) + table_row("total", total_fields(totals));
-}
-
-std::string metrics_json(const std::vector<MovieEvaluation>& movies, const Totals& totals,
-                         const Arguments& a) {
-  std::vector<JsonValue> rows;
-  for (const MovieEvaluation& m : movies) {
-    Fields f = {{"movie", m.name}};
-    rows.push_back(append(f, movie_fields(m)));
-  }
-  const Fields settings = {
-      {"matcher", a.get("--matcher")},
-      {"distance", a.real("--distance", 0, 1e6)},
-      {"min-size", a.get("--min-size")},
-      {"from", a.get("--from")},
-      {"threshold", a.given("--threshold") ? JsonValue(a.real("--threshold", 0, 1)) : JsonValue::null()},
-      {"expert-unit", a.get("--expert-unit")},
-      {"slice-offset", a.integer("--slice-offset", -1000000, 1000000)}};
-  return json_object({{"settings", settings},
-                      {"movies", rows},
-                      {"mean", mean_fields(totals)},
-                      {"total", total_fields(totals)}}) +
-         "\n";
-}
-
-/// One row per hit, miss and false alarm.
-std::string matches_csv(const std::vector<MovieEvaluation>& movies) {
-  std::string content = "movie,kind,label,t,y,x,truth-t,truth-y,truth-x,distance\n";
-  const auto row = [&](const std::string& name, const char* kind, const std::string& label,
-                       const metrics::Point* predicted, const metrics::Point* truth) {
-    std::vector<std::string> cells = {csv_text(name), kind, label};
-    for (const metrics::Point* p : {predicted, truth})
-      for (size_t a = 0; a < 3; ++a) cells.push_back(p ? csv_number((*p)[a]) : "");
-    cells.push_back(predicted && truth ? csv_number(metrics::distance(*predicted, *truth)) : "");
-    content += csv_line(cells);
-  };
-  for (const MovieEvaluation& m : movies) {
-    if (!m.matching) continue;
-    const auto label = [&](int64_t j) { return std::to_string(m.labels[size_t(j)]); };
-    for (const auto& [i, j] : m.matching->pairs)
-      row(m.name, "hit", label(j), &m.predicted[size_t(j)], &m.truth[size_t(i)]);
-    for (const int64_t i : m.matching->false_negatives)
-      row(m.name, "missed", "", nullptr, &m.truth[size_t(i)]);
-    for (const int64_t j : m.matching->false_positives)
-      row(m.name, "false alarm", label(j), &m.predicted[size_t(j)], nullptr);
-  }
-  return content;
-}
-
-/// Measures without negatives from probabilities and true masks in which only some events are labelled.
-MovieScores scores_without_negatives(const std::vector<MovieFiles>& files, bool codes, Session& session) {
-  MovieScores scores(codes);
-  for (const MovieFiles& f : files) {
-    check<UsageError>(!f.probability.empty() && !f.truth.empty(), "--prior compares probabilities with labelled voxels, but movie ", f.name, " has no ",
-                      f.probability.empty() ? "probability movie (voxgrad predict writes it without --no-probability)." : "label movie (--truth).");
-    io::TiffMovie probability(f.probability), truth(f.truth);
-    const data::Extent3 e = probability.extent(), t = truth.extent();
-    check<FileError>(e == t, f.truth, ": is ", t[0], "x", t[1], "x", t[2], ", but ", f.probability, " is ", e[0], "x", e[1], "x", e[2], ".");
-    std::vector<float> frame(size_t(e[1] * e[2])), mask(frame.size());
-    std::vector<int32_t> labels(frame.size());
-    for (int64_t at = 0; at < e[0]; ++at) {
-      session.check_stop();
-      probability.read(at, at + 1, frame.data());
-      truth.read(at, at + 1, mask.data());
-      for (size_t i = 0; i < mask.size(); ++i) {
-        check<FileError>(frame[i] >= 0 && frame[i] <= 1, f.probability, ": frame ", at, " holds ", frame[i], " (expected a probability from 0 to 1).");
-        check<FileError>(mask[i] >= 0 && mask[i] <= float(1 << 24) && mask[i] == std::floor(mask[i]), f.truth, ": frame ", at, " holds ", mask[i],
-                         " (expected whole numbers from 0 on, one per event).");
-        labels[i] = int32_t(mask[i]);
-      }
-      scores.add_frame(f.truth, at, e, frame.data(), labels.data());
-    }
-    scores.end_movie();
-  }
-  return scores;
-}
-
-PuReport report_without_negatives(const Arguments& a, const std::vector<MovieFiles>& files, Session& session) {
-  std::optional<double> prior;
-  if (a.get("--prior") != "auto") {
-    prior = parse_real(a.get("--prior"));
-    check<UsageError>(prior && *prior > 0 && *prior < 1, "--prior is '", a.get("--prior"), "' (expected a number above 0 and below 1, or auto).");
-  }
-  std::vector<std::pair<std::string, double>> own;
-  if (a.given("--threshold")) own.emplace_back("given", a.real("--threshold", 0, 1));
-  return pu_report(scores_without_negatives(files, a.choice("--labels") == "codes", session), prior, own);
-}
-
-/// The table, what the model's training says, and how many of the predicted events are real.
-void print_without_negatives(const PuReport& report, const Totals& totals, const Arguments& a, Session& session) {
-  session.print("");
-  print_report(report, session);
-  if (a.given("--model"))
-    for (const std::string& line : training_signs(a.get("--model"))) session.print(line);
-  const metrics::DetectionScores& d = totals.detection;
-  if (totals.scored > 0 && d.tp + d.fn > 0 && d.tp + d.fp > 0) {
-    const double recall = double(d.tp) / double(d.tp + d.fn);
-    session.print(fmt::format("events: recall {:.4f}; of {} predicted ones the share {:.4f} is real, if there are {:.0f} true ones", recall, d.tp + d.fp,
-                              pu::event_precision(report.true_events, recall, double(d.tp + d.fp)), report.true_events));
-  }
-}
-
-void print_table(Session& session, const std::vector<MovieEvaluation>& movies, const Totals& totals) {
-  size_t width = 5;
-  for (const MovieEvaluation& m : movies) width = std::max(width, m.name.size());
-  session.print(
-      fmt::format("{:<{}}  truth  pred.     TP     FP     FN  precision  recall      F1    Dice     IoU",
-                  "movie", width));
-  const auto line = [&](const std::string& name, const metrics::DetectionScores* d,
-                        const metrics::SegmentationScores* s) {
-    std::string row = fmt::format("{:<{}}", name, width);
-    row += d ? fmt::format("  {:>5}  {:>5}  {:>5}  {:>5}  {:>5}     {:.4f}  {:.4f}  {:.4f}", d->tp + d->fn,
-                           d->tp + d->fp, d->tp, d->fp, d->fn, d->precision(), d->recall(), d->f1())
-             : fmt::format("{:>62}", "(no expert file, no true mask)");
-    if (s) row += fmt::format("  {:.4f}  {:.4f}", s->dice(), s->iou());
-    session.print(row);
-  };
-  for (const MovieEvaluation& m : movies)
-    line(m.name, m.matching ? &m.matching->scores : nullptr, m.segmentation ? &*m.segmentation : nullptr);
-  if (movies.size() > 1)
-    line("total", totals.scored > 0 ? &totals.detection : nullptr,
-         totals.segmented > 0 ? &totals.segmentation : nullptr);
+/// What metrics.json says about how movies were compared.
+Fields settings_of(const Arguments& a) {
+  const auto threshold = threshold_of(a);
+  return {{"matcher", a.get("--matcher")},
+          {"distance", a.real("--distance", 0, 1e6)},
+          {"min-size", a.get("--min-size")},
+          {"from", a.get("--from")},
+          {"threshold", threshold ? JsonValue(*threshold) : JsonValue::null()},
+          {"expert-unit", a.get("--expert-unit")},
+          {"slice-offset", a.integer("--slice-offset", -1000000, 1000000)}};
 }
 
 std::vector<MovieFiles> gather_files(const Arguments& a, Session& session) {
@@ -325,11 +106,11 @@ int run_evaluate(const Arguments& a, Session& session) {
   for (const std::string& name : names) refuse_existing(out + name, a.flag("--overwrite"));
   check<UsageError>(a.given("--prior") || !a.given("--model"), "--model goes with --prior.");
   std::optional<PuReport> report;  // first: what cannot be measured is said before the long part
-  if (a.given("--prior")) report = report_without_negatives(a, files, session);
+  if (a.given("--prior")) report = report_without_negatives(files, a.get("--prior"), threshold_of(a), options.codes, session);
 
   std::vector<MovieEvaluation> movies;
   std::vector<std::string> failed;
-  Totals totals;
+  EvaluationTotals totals;
   auto progress = session.stage("evaluate", int64_t(files.size()), "movies");
   for (const MovieFiles& f : files) {
     try {
@@ -354,19 +135,19 @@ int run_evaluate(const Arguments& a, Session& session) {
 
   make_folders(out);
   write_file(out + "/metrics.csv", metrics_csv(movies, totals));
-  write_file(out + "/metrics.json", metrics_json(movies, totals, a));
+  write_file(out + "/metrics.json", metrics_json(movies, totals, settings_of(a)));
   write_file(out + "/matches.csv", matches_csv(movies));
   if (report) write_file(out + "/pu.csv", report_csv(*report));
   print_table(session, movies, totals);
   if (report) {
-    print_without_negatives(*report, totals, a, session);
+    print_without_negatives(*report, totals.scored > 0 ? &totals.detection : nullptr, a.get("--model"), session);
     session.result("pu", report_fields(*report));
   }
   for (const std::string& name : names) session.print(out + name);
   session.result("movies", int64_t(movies.size()));
   session.result("failed", int64_t(failed.size()));
-  session.result("mean", mean_fields(totals));
-  session.result("total", total_fields(totals));
+  session.result("mean", totals.mean());
+  session.result("total", totals.total());
   session.result("out", out);
   if (failed.empty()) return 0;
   session.note(text(failed.size(), " of ", files.size(), " movies failed:"));

@@ -4,16 +4,11 @@
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
-#include <functional>
 #include <mutex>
-#include <unordered_map>
 
 #include "files.hpp"
-#include "object_classes.hpp"
 #include "samples.hpp"
-#include "volume_file.hpp"
-#include "voxgrad/data/hdf5_dataset.hpp"
-#include "voxgrad/data/percentiles.hpp"
+#include "stardist_examples.hpp"
 
 namespace voxgrad::app {
 namespace {
@@ -21,246 +16,9 @@ namespace {
 namespace fs = std::filesystem;
 using stardist::Example;
 
-/// Whether the labels of a data set are masks without numbers of objects; settled before the first example is asked for.
-using Binary = std::shared_ptr<const bool>;
-
-/// What a network takes of the data.
-struct Wanted {
-  int64_t channels = 1, n_classes = 0;
-  bool labels_are_classes = false;
-};
-Wanted wanted(const StarDistRun& run) {
-  return {run.config.network.n_channel_in, run.config.network.n_classes, run.labels == "classes"};
+ExampleRule example_rule(const StarDistRun& run, std::shared_ptr<const bool> masks, int64_t cache_bytes) {
+  return {run.config.network.n_channel_in, run.config.network.n_classes, run.labels == "classes", std::move(masks), cache_bytes};
 }
-
-/// Loads what is asked for and keeps the first until their bytes reach a limit.
-class CachedExamples : public stardist::ExampleSource {
- public:
-  CachedExamples(Binary binary, const Wanted& wants, int64_t most_bytes) : wants_(wants), binary_(std::move(binary)), most_bytes_(most_bytes) {}
-  /// As the file has them.
-  virtual data::Volume<int32_t> stored_labels(int64_t index) const = 0;
-  std::shared_ptr<const Example> example(int64_t index) const override {
-    {
-      const std::lock_guard lock(mutex_);
-      if (const auto found = kept_.find(index); found != kept_.end()) return found->second;
-    }
-    auto loaded = std::make_shared<const Example>(load(index));
-    const std::lock_guard lock(mutex_);
-    if (bytes_ + loaded->bytes() <= most_bytes_ && kept_.emplace(index, loaded).second) bytes_ += loaded->bytes();
-    return loaded;
-  }
-
- protected:
-  virtual Example load(int64_t index) const = 0;
-  bool binary() const { return *binary_; }
-  /// Numbers the objects, if the file does not, and says their classes; `read` does where the file has them apart.
-  void finish(Example& e, const std::string& labels_path, const std::function<stardist::ObjectClasses()>& read) const {
-    if (wants_.labels_are_classes) {
-      e.classes = separate_classes(e.labels, wants_.n_classes, labels_path);
-      return;
-    }
-    if (binary()) separate_components(e.labels);
-    if (wants_.n_classes > 0) e.classes = read();
-  }
-
-  const Wanted wants_;
-
- private:
-  Binary binary_;
-  mutable std::mutex mutex_;
-  mutable std::unordered_map<int64_t, std::shared_ptr<const Example>> kept_;
-  mutable int64_t bytes_ = 0;
-  int64_t most_bytes_;
-};
-
-/// Crops of a fold with the numbers of their objects: listed samples, or all events (or stored crops) of some movies.
-class Hdf5Examples : public CachedExamples {
- public:
-  Hdf5Examples(std::shared_ptr<const data::Hdf5Fold> fold, const std::vector<data::Sample>& samples, int64_t crop, Binary binary,
-               const Wanted& wants, int64_t cache_bytes)
-      : CachedExamples(std::move(binary), wants, cache_bytes), fold_(std::move(fold)), crop_(crop) {
-    for (const data::Sample& s : samples) add(s);
-  }
-  Hdf5Examples(std::shared_ptr<const data::Hdf5Fold> fold, const std::vector<const data::MovieEntry*>& movies, int64_t crop,
-               Binary binary, const Wanted& wants, int64_t cache_bytes)
-      : CachedExamples(std::move(binary), wants, cache_bytes), fold_(std::move(fold)), crop_(crop) {
-    for (const data::MovieEntry* m : movies) {
-      if (m->crops_only)
-        for (const std::string& key : fold_->file().children(m->group + "/input"))
-          items_.push_back({m, m->group + "/input/" + key, m->group + "/label/" + key, {}, key[0] != '['});
-      else
-        for (const data::Event& e : m->events) items_.push_back({m, "", "", data::event_box(e.centre(), m->extent, crop_)});
-    }
-  }
-  int64_t size() const override { return int64_t(items_.size()); }
-  data::Volume<int32_t> stored_labels(int64_t index) const override { return labels(label_of(index), box_of(index)); }
-
- private:
-  struct Item {
-    const data::MovieEntry* movie;
-    std::string input, label;  // stored crops; empty: cut `box` from the movie
-    data::Box3 box;
-    bool centred = true;  // cut around an event
-  };
-
-  void add(const data::Sample& s) {
-    const std::string& path = fold_->file().path();
-    const int64_t at = fold_->find(s.movie);
-    check<FileError>(at >= 0, path, ": the samples list names movie '", s.movie, "', which group '/", fold_->fold(), "' does not have.");
-    const data::MovieEntry& m = fold_->movies()[size_t(at)];
-    const std::string key = s.positive() ? std::to_string(s.row) : data::coord_key(s.coord);
-    const std::string kind = m.crops_only ? "/" : s.positive() ? "/cache-" : "/cache-unlabeled-";
-    const std::string input = m.group + kind + "input/" + key, label = m.group + kind + "label/" + key;
-    if (m.crops_only || (fold_->file().is_dataset(input) && fold_->file().is_dataset(label))) {
-      items_.push_back({&m, input, label, {}, s.positive()});
-      return;
-    }
-    check<FileError>(!s.positive() || s.row < int64_t(m.events.size()), path, ": the samples list asks for event row ", s.row, " of ",
-                     m.group, ", which has ", m.events.size(), " events.");
-    const data::Box3 box = s.positive() ? data::event_box(m.events[size_t(s.row)].centre(), m.extent, crop_)
-                                        : data::corner_box(s.coord, m.extent, crop_);
-    check<FileError>(!box.empty() && std::min({box.start[0], box.start[1], box.start[2]}) >= 0, path, ": the samples list asks for a crop at ",
-                     key, " of ", m.group, ", outside of the movie.");
-    items_.push_back({&m, "", "", box, s.positive()});
-  }
-
-  std::string input_of(int64_t index) const {
-    const Item& item = items_.at(size_t(index));
-    return item.input.empty() ? item.movie->group + "/input" : item.input;
-  }
-  std::string label_of(int64_t index) const {
-    const Item& item = items_.at(size_t(index));
-    return item.input.empty() ? item.movie->group + "/label" : item.label;
-  }
-  /// Where the crop lies in what is stored.
-  data::Box3 box_of(int64_t index) const {
-    const Item& item = items_.at(size_t(index));
-    data::Box3 box = item.box;
-    if (item.input.empty()) return box;
-    const io::H5File& file = fold_->file();
-    const auto in = file.info(item.input).shape, lab = file.info(item.label).shape;
-    std::vector<int64_t> wanted = lab;
-    if (wants_.channels > 1) wanted.push_back(wants_.channels);
-    check<FileError>(lab.size() == 3 && in == wanted && std::max({lab[0], lab[1], lab[2]}) <= crop_ && std::min({lab[0], lab[1], lab[2]}) > 0,
-                     file.path(), ": ", item.input, " is ", io::h5_shape_text(in), ", ", item.label, " ", io::h5_shape_text(lab),
-                     " (expected crops of one shape, at most ", crop_, " voxels per axis", wants_.channels > 1 ? text(", with ", wants_.channels, " channels last") : "", ").");
-    box.stop = {lab[0], lab[1], lab[2]};
-    return box;
-  }
-  /// All channels of a box, [z,y,x,channels].
-  template <class T>
-  std::vector<T> read(const std::string& name, const data::Box3& box, int64_t channels) const {
-    const data::Extent3 n = box.size();
-    std::vector<T> values(size_t(data::voxel_count(n) * channels));
-    std::vector<int64_t> start{box.start[0], box.start[1], box.start[2]}, count{n[0], n[1], n[2]};
-    if (channels > 1) start.push_back(0), count.push_back(channels);
-    fold_->file().read<T>(name, start, count, values.data());
-    return values;
-  }
-  data::Volume<int32_t> labels(const std::string& name, const data::Box3& box) const {
-    data::Volume<int32_t> v(box.size());
-    v.voxels = read<int32_t>(name, box, 1);
-    return v;
-  }
-
-  stardist::ObjectClasses classes_of(const data::MovieEntry& movie, const data::Volume<int32_t>& ids) const {
-    const io::H5File& file = fold_->file();
-    const std::string name = movie.group + "/classes";
-    stardist::ObjectClasses classes;
-    if (!file.is_dataset(name)) {
-      check<FileError>(wants_.n_classes == 1, file.path(), ": no data set ", name, " ([N,2]: label, class), which n_classes ", wants_.n_classes, " asks for.");
-      classes.same_for_all = true, classes.all = 1;
-      return classes;
-    }
-    check<FileError>(!binary(), file.path(), ": ", name, " gives classes by label, but the labels are masks, whose objects have no numbers.");
-    const auto shape = file.info(name).shape;
-    check<FileError>(shape.size() == 2 && shape[1] == 2, file.path(), ": ", name, " is ", io::h5_shape_text(shape), " (expected [N,2]: label, class).");
-    const auto rows = file.read<int64_t>(name);
-    for (size_t i = 0; i + 1 < rows.size(); i += 2) {
-      check<FileError>(rows[i + 1] >= 0 && rows[i + 1] <= wants_.n_classes, file.path(), ": ", name, " gives label ", rows[i], " the class ", rows[i + 1],
-                       " (expected 1 to ", wants_.n_classes, ", or 0 for none).");
-      classes.of_label[rows[i]] = rows[i + 1] > 0 ? std::optional(int(rows[i + 1])) : std::nullopt;
-    }
-    check_classes(classes, ids, text(file.path(), ": ", name));
-    return classes;
-  }
-
-  Example load(int64_t index) const override {
-    const std::string input = input_of(index);
-    const data::Box3 box = box_of(index);
-    const data::Extent3 n = box.size(), full{crop_, crop_, crop_};
-    const std::vector<float> values = read<float>(input, box, wants_.channels);
-    for (const float v : values) check<FileError>(std::isfinite(v), fold_->file().path(), ": ", input, " holds NaN or infinity.");
-    Example cut{data::Volume<float>(n), labels(label_of(index), box)};
-    finish(cut, fold_->file().path(), [&] { return classes_of(*items_[size_t(index)].movie, cut.labels); });
-    Example out{data::Volume<float>(full), data::Volume<int32_t>(full), items_[size_t(index)].centred};
-    out.classes = std::move(cut.classes);
-    for (int64_t c = 0; c < wants_.channels; ++c) {
-      for (size_t i = 0; i < cut.image.voxels.size(); ++i) cut.image.voxels[i] = values[i * size_t(wants_.channels) + size_t(c)];
-      data::Volume<float>& to = c == 0 ? out.image : out.more.emplace_back(full);
-      data::pad_end_symmetric(cut.image.voxels.data(), n, to.voxels.data(), full);
-    }
-    data::pad_end_symmetric(cut.labels.voxels.data(), n, out.labels.voxels.data(), full);
-    return out;
-  }
-
-  std::shared_ptr<const data::Hdf5Fold> fold_;
-  int64_t crop_;
-  std::vector<Item> items_;
-};
-
-/// Volumes and label volumes of the same names in two folders.
-class TiffExamples : public CachedExamples {
- public:
-  TiffExamples(std::string images, std::string masks, std::vector<std::string> names, bool normalize, std::string axes, Binary binary,
-               const Wanted& wants, int64_t cache_bytes)
-      : CachedExamples(std::move(binary), wants, cache_bytes), images_(std::move(images)), masks_(std::move(masks)), axes_(std::move(axes)),
-        names_(std::move(names)), normalize_(normalize) {}
-  int64_t size() const override { return int64_t(names_.size()); }
-  data::Volume<int32_t> stored_labels(int64_t index) const override { return read_label_volume(masks_ + "/" + names_.at(size_t(index)), axes_); }
-
- private:
-  Example load(int64_t index) const override {
-    const std::string &name = names_.at(size_t(index)), image_path = images_ + "/" + name, mask_path = masks_ + "/" + name;
-    VolumeOptions options;
-    options.axes = axes_;
-    options.channels = wants_.channels;
-    std::vector<data::Volume<float>> channels = read_image_volume(image_path, options);
-    for (size_t c = 0; normalize_ && c < channels.size(); ++c) {
-      const data::PercentileScale scale = data::percentile_scale(channels[c].voxels);
-      check_scale(channels.size() > 1 ? text(image_path, " (channel ", c + 1, ")") : image_path, scale);
-      scale.apply(channels[c].voxels.data(), channels[c].voxels.data(), channels[c].size());
-    }
-    Example e{std::move(channels[0]), read_label_volume(mask_path, axes_)};
-    e.more.assign(std::make_move_iterator(channels.begin() + 1), std::make_move_iterator(channels.end()));
-    const data::Extent3 &a = e.image.extent, &b = e.labels.extent;
-    check<FileError>(a == b, mask_path, " is ", b[0], "x", b[1], "x", b[2], ", but ", image_path, " is ", a[0], "x", a[1], "x", a[2],
-                     ". Both must have the same shape.");
-    finish(e, mask_path, [&] { return classes_of(name, e.labels); });
-    return e;
-  }
-
-  stardist::ObjectClasses classes_of(const std::string& name, const data::Volume<int32_t>& ids) const {
-    const std::string path = class_file(masks_, name);
-    if (path.empty()) {
-      check<FileError>(wants_.n_classes == 1, masks_, "/", name, ": its objects have no classes, which n_classes ", wants_.n_classes, " asks for. Put a table ",
-                       "with the columns label and class into ", fs::path(masks_).parent_path().string(), "/classes/", fs::path(name).stem().string(), ".csv.");
-      stardist::ObjectClasses all;
-      all.same_for_all = true, all.all = 1;
-      return all;
-    }
-    const bool of_voxels = has_ending(path, {".tif", ".tiff"});
-    stardist::ObjectClasses classes = read_object_classes(path, of_voxels ? ids : data::Volume<int32_t>({1, 1, 1}), wants_.n_classes);
-    check<FileError>(of_voxels || classes.same_for_all || !binary(), path, ": gives classes by label, but the labels are masks, whose objects have no numbers. ",
-                     "Give one class for all as JSON, or a volume of classes.");
-    check_classes(classes, ids, path);
-    return classes;
-  }
-
-  std::string images_, masks_, axes_;
-  std::vector<std::string> names_;
-  bool normalize_;
-};
 
 /// Sources one after the other.
 class JoinedExamples : public stardist::ExampleSource {
@@ -334,7 +92,7 @@ void split_volume(StarDistData& data, const data::Extent3& patch, double share, 
 }
 
 /// True if no voxel of the sources says more than 0 and one number. Numbered objects are told by the first few volumes.
-bool one_number(const std::vector<std::shared_ptr<const CachedExamples>>& sources) {
+bool one_number(const std::vector<CachedSource>& sources) {
   int32_t only = 0;
   for (const auto& source : sources)
     for (int64_t i = 0; i < source->size(); ++i)
@@ -347,9 +105,9 @@ bool one_number(const std::vector<std::shared_ptr<const CachedExamples>>& source
 }
 
 /// Settles whether labels are masks, and says so in the summary.
-void settle_labels(const std::string& labels, const std::vector<std::shared_ptr<const CachedExamples>>& sources, bool& binary, std::string& summary) {
-  binary = labels == "binary" || (labels == "auto" && one_number(sources));
-  if (binary) summary += "; labels are masks, so that connected voxels are one object";
+void settle_labels(const std::string& labels, const std::vector<CachedSource>& sources, bool& masks, std::string& summary) {
+  masks = labels == "binary" || (labels == "auto" && one_number(sources));
+  if (masks) summary += "; labels are masks, so that connected voxels are one object";
 }
 
 /// A share of the names (at least one of each) set aside by the seed: the rest, then what is held out.
@@ -394,11 +152,11 @@ std::string masks_of(const std::string& images) {
 
 StarDistData open_tiff(const std::string& path, const StarDistRun& run, int64_t cache_bytes) {
   const bool normalize = run.normalization == "auto" || run.normalization == "percentile";
-  const auto binary = std::make_shared<bool>(false);
-  std::vector<std::shared_ptr<const CachedExamples>> sources;
+  const auto masks = std::make_shared<bool>(false);
+  const ExampleRule rule = example_rule(run, masks, cache_bytes / 2);
+  std::vector<CachedSource> sources;
   const auto source = [&](const std::string& images, std::vector<std::string> names) {
-    sources.push_back(std::make_shared<const TiffExamples>(images, masks_of(images), std::move(names), normalize, run.data_axes, binary, wanted(run), cache_bytes / 2));
-    return sources.back();
+    return sources.emplace_back(tiff_examples({images, masks_of(images), run.data_axes, normalize}, std::move(names), rule));
   };
   StarDistData data;
   data.normalization = run.normalization == "auto" ? "percentile" : run.normalization;
@@ -416,10 +174,10 @@ StarDistData open_tiff(const std::string& path, const StarDistRun& run, int64_t 
     std::vector<std::string> names = paired_names(train, masks_of(train));
     if (names.size() == 1) {
       data.train = source(train, std::move(names));
-      std::string masks;
-      settle_labels(run.labels, sources, *binary, masks);
+      std::string about_labels;
+      settle_labels(run.labels, sources, *masks, about_labels);
       split_volume(data, run.config.train_patch_size, run.common.training.valid_proportion, path);
-      data.summary += masks;
+      data.summary += about_labels;
       return data;
     }
     auto [rest, held] = set_aside(std::move(names), run.common.training.valid_proportion, run.common.seed);
@@ -427,7 +185,7 @@ StarDistData open_tiff(const std::string& path, const StarDistRun& run, int64_t 
     data.valid = source(train, std::move(held));
   }
   data.summary = text(path, ": ", data.train->size(), " training volumes, ", data.valid->size(), " for validation");
-  settle_labels(run.labels, sources, *binary, data.summary);
+  settle_labels(run.labels, sources, *masks, data.summary);
   return data;
 }
 
@@ -442,13 +200,12 @@ StarDistData open_hdf5(const std::string& path, const StarDistRun& run, int64_t 
     for (const data::MovieEntry& m : f.movies()) movies.push_back(&m);
     return movies;
   };
-  const int64_t bytes = cache_bytes / 2 / int64_t(std::max(t.train_folds.size(), t.valid_folds.size()));
   Sources train, valid;
-  const auto binary = std::make_shared<bool>(false);
-  std::vector<std::shared_ptr<const CachedExamples>> sources;
+  const auto masks = std::make_shared<bool>(false);
+  const ExampleRule rule = example_rule(run, masks, cache_bytes / 2 / int64_t(std::max(t.train_folds.size(), t.valid_folds.size())));
+  std::vector<CachedSource> sources;
   const auto add = [&](Sources& to, const auto& one, const auto& crops) {
-    sources.push_back(std::make_shared<const Hdf5Examples>(one, crops, t.crop_size, binary, wanted(run), bytes));
-    to.push_back(sources.back());
+    to.push_back(sources.emplace_back(hdf5_examples(one, crops, t.crop_size, rule)));
   };
   StarDistData data;
   if (!t.samples_path.empty()) {
@@ -477,7 +234,7 @@ StarDistData open_hdf5(const std::string& path, const StarDistRun& run, int64_t 
   data.valid = std::make_shared<const JoinedExamples>(std::move(valid));
   data.normalization = run.normalization == "auto" ? "study" : run.normalization;
   data.summary = text(path, ": ", data.train->size(), " training crops, ", data.valid->size(), " validation crops; ", data.summary);
-  settle_labels(run.labels, sources, *binary, data.summary);
+  settle_labels(run.labels, sources, *masks, data.summary);
   return data;
 }
 
