@@ -5,6 +5,7 @@
 #include <cmath>
 #include <filesystem>
 #include <mutex>
+#include <numeric>
 
 #include "files.hpp"
 #include "samples.hpp"
@@ -119,6 +120,38 @@ std::pair<std::vector<T>, std::vector<T>> set_aside(std::vector<T> all, double s
   return {{all.begin() + held, all.end()}, {all.begin(), all.begin() + held}};
 }
 
+/// The events of the only movie, by row of its table.
+struct EventSplit {
+  std::vector<data::Sample> train, valid;
+  int64_t dropped = 0;  ///< before the cut, but in a crop that shares voxels with one after it
+};
+
+/// The last `share` of the events in time for validation, the others for training: no voxel is in crops of both.
+EventSplit split_events(const data::MovieEntry& movie, double share, int64_t crop, const std::string& path) {
+  const char* const ways = "Add a movie, name a fold with --valid-fold (that of the training validates on what is learnt), or choose a smaller training_config.crop_size.";
+  check<FileError>(!movie.crops_only, path, ": has no validation fold and one movie, ", movie.group, ", as stored crops, of which nothing says how they overlap. ", ways);
+  std::vector<int64_t> rows(movie.events.size());
+  std::iota(rows.begin(), rows.end(), int64_t(0));
+  std::stable_sort(rows.begin(), rows.end(), [&](int64_t a, int64_t b) { return movie.events[size_t(a)].centre()[0] < movie.events[size_t(b)].centre()[0]; });
+  const auto n = int64_t(rows.size()), held = std::max<int64_t>(1, std::min<int64_t>(n - 1, std::lround(share * double(n))));
+  const auto box_of = [&](int64_t row) { return data::event_box(movie.events[size_t(row)].centre(), movie.extent, crop); };
+  const auto meet = [](const data::Box3& a, const data::Box3& b) {
+    for (size_t k = 0; k < 3; ++k)
+      if (a.stop[k] <= b.start[k] || b.stop[k] <= a.start[k]) return false;
+    return true;
+  };
+  EventSplit out;
+  for (int64_t i = n - held; i < n; ++i) out.valid.push_back({movie.name, rows[size_t(i)], {}});
+  for (int64_t i = 0; i < n - held; ++i) {
+    const data::Box3 box = box_of(rows[size_t(i)]);
+    if (std::none_of(out.valid.begin(), out.valid.end(), [&](const data::Sample& v) { return meet(box, box_of(v.row)); })) out.train.push_back({movie.name, rows[size_t(i)], {}});
+    else ++out.dropped;
+  }
+  check<FileError>(!out.train.empty(), path, ": has no validation fold and one movie with events, ", movie.group, ", whose ", n, n == 1 ? " event gives" : " events give",
+                   " no crop of ", crop, " voxels per axis for training that is apart from those for validation. ", ways);
+  return out;
+}
+
 std::string images_of(const std::string& folder) {
   for (const char* name : {"/images", "/source"})
     if (fs::is_directory(folder + name)) return folder + name;
@@ -216,12 +249,22 @@ StarDistData open_hdf5(const std::string& path, const StarDistRun& run, int64_t 
     data.summary = text("samples '", samples_key(t), "' of ", t.samples_path);
   } else if (t.valid_folds.size() == 1 && t.valid_folds == std::vector<std::string>{"valid"} && !io::H5File(path).is_group("/valid")) {
     const auto all = fold(t.train_folds[0]);
-    auto movies = movies_of(*all);
-    check<FileError>(movies.size() >= 2, path, ": has no validation fold, and too few movies to set some aside. Name one with --valid-fold.");
-    const auto [rest, held] = set_aside(std::move(movies), t.valid_proportion, run.common.seed);
-    add(train, all, rest);
-    add(valid, all, held);
-    data.summary = text("validation on a share of ", t.valid_proportion, " of the movies (no validation fold)");
+    std::vector<const data::MovieEntry*> movies;
+    for (const data::MovieEntry* m : movies_of(*all))
+      if (m->crops_only || !m->events.empty()) movies.push_back(m);
+    check<FileError>(!movies.empty(), path, ": no movie of group '/", all->fold(), "' has an event to train on.");
+    if (movies.size() == 1) {
+      const EventSplit split = split_events(*movies[0], t.valid_proportion, t.crop_size, path);
+      add(train, all, split.train);
+      add(valid, all, split.valid);
+      data.summary = text("one movie: validation on its last ", split.valid.size(), " events (no validation fold)");
+      if (split.dropped > 0) data.summary += text("; ", split.dropped, " whose crops overlap with those are left out");
+    } else {
+      const auto [rest, held] = set_aside(std::move(movies), t.valid_proportion, run.common.seed);
+      add(train, all, rest);
+      add(valid, all, held);
+      data.summary = text("validation on a share of ", t.valid_proportion, " of the movies (no validation fold)");
+    }
   } else {
     for (const auto& [names, to] : {std::pair(&t.train_folds, &train), std::pair(&t.valid_folds, &valid)})
       for (const std::string& name : *names) {

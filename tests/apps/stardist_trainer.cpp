@@ -441,6 +441,63 @@ TEST_CASE("stardist data: a single volume gives a block for training and one for
   CHECK(message_of<FileError>([&] { open_stardist_data(dir.file("one"), run, 1 << 28); }).find("no axis has room for two patches of 12x16x16") != std::string::npos);
 }
 
+TEST_CASE("stardist data: of a single movie the last events are for validation, apart from all crops of the training, or it says what to do") {
+  Scratch dir;
+  // 64x16x16 voxels with an event of two frames from each of `starts`.
+  const auto write = [](io::H5Writer& w, const std::string& group, const std::vector<int64_t>& starts) {
+    std::vector<float> input(64 * 16 * 16);
+    std::vector<uint16_t> label(input.size());
+    std::vector<int64_t> events;
+    for (size_t e = 0; e < starts.size(); ++e) {
+      const int64_t id = int64_t(e) + 1, t0 = starts[e];
+      for (int64_t t = t0; t < t0 + 2; ++t)
+        for (int64_t y = 6; y < 10; ++y)
+          for (int64_t x = 6; x < 10; ++x) input[size_t((t * 16 + y) * 16 + x)] = 1, label[size_t((t * 16 + y) * 16 + x)] = uint16_t(id);
+      events.insert(events.end(), {id, t0, t0 + 2, 6, 10, 6, 10});
+    }
+    w.write<float>(group + "/input", {64, 16, 16}, input.data());
+    w.write<uint16_t>(group + "/label", {64, 16, 16}, label.data());
+    w.write<int64_t>(group + "/events", {int64_t(starts.size()), 7}, events.data());
+  };
+  const auto file = [&](const std::string& name, const std::vector<std::vector<int64_t>>& movies) {
+    io::H5Writer w(dir.file(name));
+    for (size_t m = 0; m < movies.size(); ++m) write(w, text("/train/", m + 1), movies[m]);
+    w.commit();
+    return dir.file(name);
+  };
+  StarDistRun run = tiny_stardist_run(1, 1);
+  run.common.training.crop_size = 16;
+  const auto ids = [](const stardist::ExampleSource& source) {
+    std::vector<int32_t> all;
+    for (int64_t i = 0; i < source.size(); ++i)
+      for (const int32_t id : data::object_ids(source.example(i)->labels)) all.push_back(id);
+    return all;
+  };
+  for (const auto& movies : {std::vector<std::vector<int64_t>>{{50, 5, 44, 20, 30}}, {{50, 5, 44, 20, 30}, {}}}) {  // a movie without events is none to set aside
+    const StarDistData d = open_stardist_data(file("one.h5", movies), run, 1 << 28);
+    CHECK(ids(*d.valid) == std::vector<int32_t>{1, 3});  // the crop around the last event; the one before it reaches into it
+    CHECK(ids(*d.train) == std::vector<int32_t>{2, 4, 5});
+    INFO(d.summary);
+    CHECK(d.summary.find("one movie: validation on its last 1 events (no validation fold); 1 whose crops overlap with those are left out") != std::string::npos);
+  }
+  run.common.training.valid_folds = {"train"};
+  CHECK(open_stardist_data(dir.file("one.h5"), run, 1 << 28).valid->size() == 5);
+  run.common.training.valid_folds = {"valid"};
+
+  const auto refusal = [&](const std::string& path) { return message_of<FileError>([&] { open_stardist_data(path, run, 1 << 28); }); };
+  const std::string ways = "Add a movie, name a fold with --valid-fold (that of the training validates on what is learnt), or choose a smaller training_config.crop_size.";
+  CHECK(refusal(file("close.h5", {{20, 22}})) == dir.file("close.h5") + ": has no validation fold and one movie with events, /train/1, whose 2 events give no crop of 16 voxels "
+        "per axis for training that is apart from those for validation. " + ways);
+  CHECK(refusal(file("single.h5", {{20}})).find("whose 1 event gives no crop of 16") != std::string::npos);
+  CHECK(refusal(file("none.h5", {{}, {}})) == dir.file("none.h5") + ": no movie of group '/train' has an event to train on.");
+  io::H5Writer crops(dir.file("crops.h5"));
+  const std::vector<float> crop(16 * 16 * 16, 1);
+  for (const char* part : {"input", "label"})
+    for (const char* key : {"0", "1"}) crops.write<float>(text("/train/1/", part, "/", key), {16, 16, 16}, crop.data());
+  crops.commit();
+  CHECK(refusal(dir.file("crops.h5")) == dir.file("crops.h5") + ": has no validation fold and one movie, /train/1, as stored crops, of which nothing says how they overlap. " + ways);
+}
+
 TEST_CASE("stardist training: with a risk, patches are drawn anywhere unless told otherwise") {
   Scratch dir;
   write_tiny_volumes(dir.file("v"), 2);
