@@ -33,6 +33,11 @@ class JoinedExamples : public stardist::ExampleSource {
     while (index >= parts_[at]->size()) index -= parts_[at++]->size();
     return parts_[at]->example(index);
   }
+  std::string name(int64_t index) const override {
+    size_t at = 0;
+    while (index >= parts_[at]->size()) index -= parts_[at++]->size();
+    return parts_[at]->name(index);
+  }
 
  private:
   std::vector<std::shared_ptr<const stardist::ExampleSource>> parts_;
@@ -44,6 +49,7 @@ class PartExamples : public stardist::ExampleSource {
  public:
   PartExamples(std::shared_ptr<const stardist::ExampleSource> whole, const data::Box3& box) : whole_(std::move(whole)), box_(box) {}
   int64_t size() const override { return 1; }
+  std::string name(int64_t) const override { return "the part of " + whole_->name(0); }
   std::shared_ptr<const Example> example(int64_t index) const override {
     const std::lock_guard lock(mutex_);
     if (part_) return part_;
@@ -109,6 +115,15 @@ bool one_number(const std::vector<CachedSource>& sources) {
 void settle_labels(const std::string& labels, const std::vector<CachedSource>& sources, bool& masks, std::string& summary) {
   masks = labels == "binary" || (labels == "auto" && one_number(sources));
   if (masks) summary += "; labels are masks, so that connected voxels are one object";
+}
+
+/// FileError unless a label of the training says more than 0. Most data say so in their first volume.
+void check_objects(const std::string& path, const stardist::ExampleSource& training) {
+  for (int64_t i = 0; i < training.size(); ++i) {
+    const auto e = training.example(i);
+    if (std::any_of(e->labels.voxels.begin(), e->labels.voxels.end(), [](int32_t l) { return l > 0; })) return;
+  }
+  throw FileError(text(path, ": no label above 0 in any of its ", training.size(), " training volumes, so there is nothing to learn. Do the label volumes hold numbers of objects?"));
 }
 
 /// A share of the names (at least one of each) set aside by the seed: the rest, then what is held out.
@@ -293,6 +308,7 @@ StarDistData open_stardist_data(const std::string& path, const StarDistRun& run,
   const StarDistData data = fs::is_directory(path) ? open_tiff(path, run, cache_bytes) : open_hdf5(path, run, cache_bytes);
   check<FileError>(data.train->size() > 0, path, ": there is nothing to train on (no events, or an empty samples list).");
   check<FileError>(data.valid->size() > 0, path, ": there is nothing to validate on.");
+  check_objects(path, *data.train);
   return data;
 }
 

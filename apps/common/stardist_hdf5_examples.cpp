@@ -30,6 +30,7 @@ class Hdf5Examples : public CachedExamples {
     }
   }
   int64_t size() const override { return int64_t(items_.size()); }
+  std::string name(int64_t index) const override { return text(fold_->file().path(), ": crop ", index, " (", input_of(index), ")"); }
   data::Volume<int32_t> stored_labels(int64_t index) const override { return labels(label_of(index), box_of(index)); }
 
  private:

@@ -20,6 +20,7 @@ class TiffExamples : public CachedExamples {
   TiffExamples(const TiffFolders& folders, std::vector<std::string> names, const ExampleRule& rule)
       : CachedExamples(rule), folders_(folders), names_(std::move(names)) {}
   int64_t size() const override { return int64_t(names_.size()); }
+  std::string name(int64_t index) const override { return folders_.images + "/" + names_.at(size_t(index)); }
   data::Volume<int32_t> stored_labels(int64_t index) const override { return read_label_volume(folders_.masks + "/" + names_.at(size_t(index)), folders_.axes); }
 
  private:

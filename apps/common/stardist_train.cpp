@@ -94,7 +94,7 @@ void check_patches(const StarDistRun& run, const StarDistData& data) {
     for (int64_t i = 0; i < std::min<int64_t>((*source)->size(), 100); ++i) {
       const data::Extent3 e = (*source)->example(i)->image.extent;
       check<UsageError>(p[0] <= e[0] && p[1] <= e[1] && p[2] <= e[2], "stardist_config.train_patch_size is ", p[0], ",", p[1], ",", p[2],
-                        ", but ", source == &data.train ? "training" : "validation", " volume ", i, " has ", e[0], "x", e[1], "x", e[2],
+                        ", but ", (*source)->name(i), " has ", e[0], "x", e[1], "x", e[2],
                         " voxels. Choose smaller patches.");
     }
 }

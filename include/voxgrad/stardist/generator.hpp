@@ -6,8 +6,10 @@
 #include <cstring>
 #include <memory>
 #include <mutex>
+#include <string>
 #include <unordered_map>
 
+#include "voxgrad/core/error.hpp"
 #include "voxgrad/core/tensor.hpp"
 #include "voxgrad/data/loader.hpp"
 #include "voxgrad/stardist/patch_sampler.hpp"
@@ -37,6 +39,8 @@ class ExampleSource {
   virtual ~ExampleSource() = default;
   virtual int64_t size() const = 0;
   virtual std::shared_ptr<const Example> example(int64_t index) const = 0;
+  /// What messages call it.
+  virtual std::string name(int64_t index) const { return text("volume ", index); }
 };
 
 /// Volumes in memory.
