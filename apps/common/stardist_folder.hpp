@@ -25,7 +25,6 @@ class StarDistFolder {
 
   const std::string& path() const { return path_; }
   std::string config_file() const { return path_ + "/config.json"; }
-  std::string thresholds_file() const { return path_ + "/thresholds.json"; }
   /// Of all *.h5 and *.hdf5 the newest with "best" in its name, else the newest.
   std::string weights_file() const;
 

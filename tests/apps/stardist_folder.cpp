@@ -158,24 +158,25 @@ TEST_CASE("StarDist thresholds: each value falls back alone, with a note") {
   models::StarDist3d net(tiny);
   save_keras_weights(dir.file("weights_best.h5"), net);
   const StarDistFolder folder = StarDistFolder::existing(dir.folder());
+  const std::string file = folder.path() + "/thresholds.json";
   StarDistThresholds t = folder.thresholds();
   CHECK((t.prob == 0.5 && t.nms == 0.4));
   REQUIRE(t.notes.size() == 1);
   CHECK(t.notes[0] == dir.folder() + ": holds no thresholds.json, so prob 0.5 and nms 0.4 are used.");
-  save_stardist_thresholds(folder.thresholds_file(), 0.45605700051352493, 0.3);
+  save_stardist_thresholds(file, 0.45605700051352493, 0.3);
   t = folder.thresholds();
   CHECK((t.prob == 0.45605700051352493 && t.nms == 0.3 && t.notes.empty()));
-  write_file(folder.thresholds_file(), R"({"prob": 1.0})");
+  write_file(file, R"({"prob": 1.0})");
   t = folder.thresholds();
   CHECK((t.prob == 0.5 && t.nms == 0.4));
   REQUIRE(t.notes.size() == 2);
-  CHECK(t.notes[0] == folder.thresholds_file() + ": 'prob' is 1.0, not a number between 0 and 1, so 0.5 is used.");
-  CHECK(t.notes[1] == folder.thresholds_file() + ": 'nms' is missing, not a number between 0 and 1, so 0.4 is used.");
-  write_file(folder.thresholds_file(), R"({"prob": null, "nms": 0.2})");
+  CHECK(t.notes[0] == file + ": 'prob' is 1.0, not a number between 0 and 1, so 0.5 is used.");
+  CHECK(t.notes[1] == file + ": 'nms' is missing, not a number between 0 and 1, so 0.4 is used.");
+  write_file(file, R"({"prob": null, "nms": 0.2})");
   CHECK(folder.thresholds().nms == 0.2);
-  write_file(folder.thresholds_file(), "[0.5]");
+  write_file(file, "[0.5]");
   CHECK(message_of<FileError>([&] { folder.thresholds(); }) ==
-        folder.thresholds_file() + ": is not a JSON object (expected {\"prob\": P, \"nms\": T}).");
-  CHECK(message_of<UsageError>([&] { save_stardist_thresholds(folder.thresholds_file(), 0, 0.3); }) ==
+        file + ": is not a JSON object (expected {\"prob\": P, \"nms\": T}).");
+  CHECK(message_of<UsageError>([&] { save_stardist_thresholds(file, 0, 0.3); }) ==
         "thresholds: prob is 0 (expected a number between 0 and 1)");
 }

@@ -9,6 +9,7 @@
 #include "../catch.hpp"
 #include "../message.hpp"
 #include "../settings.hpp"
+#include "definitions.hpp"
 #include "suppression_cases.hpp"
 
 using namespace voxgrad;

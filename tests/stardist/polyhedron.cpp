@@ -9,6 +9,7 @@
 
 #include "../catch.hpp"
 #include "../message.hpp"
+#include "definitions.hpp"
 #include "suppression_cases.hpp"
 #include "voxgrad/stardist/half_spaces.hpp"
 #include "voxgrad/stardist/overlap_bounds.hpp"

@@ -95,13 +95,4 @@ inline std::optional<double> dual_volume(const std::vector<Vec3d>& dual, ConvexH
   return std::abs(six) / 6;
 }
 
-/// Volume of the intersection of two sets of half-spaces; none unless `from` is strictly inside both.
-inline std::optional<double> intersection_volume(std::span<const HalfSpace> a, std::span<const HalfSpace> b,
-                                                 const Vec3d& from) {
-  std::vector<Vec3d> dual;
-  ConvexHull hull;
-  if (!dual_points(a, from, dual) || !dual_points(b, from, dual)) return std::nullopt;
-  return dual_volume(dual, hull);
-}
-
 }  // namespace voxgrad::stardist

@@ -29,18 +29,6 @@ struct RowSide {
   }
 };
 
-/// Whether a point is in one of the tetrahedra, faces included: four float32 determinants >= 0 each. The definition
-/// that for_each_inside() must meet.
-inline bool inside_tetrahedra(const Rays& rays, const std::vector<Vec3f>& corners, const Vec3f& centre, const Vec3f& x) {
-  for (const auto& [ia, ib, ic] : rays.faces) {
-    const Vec3f &a = corners[size_t(ia)], &b = corners[size_t(ib)], &c = corners[size_t(ic)];
-    if (tetrahedron_det(a, b, c, x) >= 0 && tetrahedron_det(centre, b, a, x) >= 0 &&
-        tetrahedron_det(centre, c, b, x) >= 0 && tetrahedron_det(centre, a, c, x) >= 0)
-      return true;
-  }
-  return false;
-}
-
 /// Bounds of the points that can pass the test of one tetrahedron, within `clip`. Rounding lets points pass that are
 /// outside by about 1e-6 of their distance over the sine of an angle between faces; needles are not bounded at all.
 inline Box tetrahedron_box(const Vec3f& a, const Vec3f& b, const Vec3f& c, const Vec3f& centre, const Box& clip) {
