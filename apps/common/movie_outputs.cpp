@@ -184,7 +184,7 @@ MovieSummary MovieOutputs::finish(const EventFinder& finder, GreyRange range, co
     add({p.stem + "_rois.zip"});
   }
   if (p.options.preview) {
-    write_preview(p.stem + "_preview.png", projections, p.spacing, p.stem.substr(p.stem.find_last_of('/') + 1));
+    write_preview(p.stem + "_preview.png", projections, p.spacing, p.stem.substr(p.stem.find_last_of('/') + 1), p.options.depth);
     add({p.stem + "_preview.png"});
   }
   std::vector<double> peaks;

@@ -91,15 +91,15 @@ void draw_scale_bar(Canvas& canvas, int x, int y, int w, int h, double um_across
   canvas.text(x + 12, y + h - 31, label, {255, 255, 255}, scale);
 }
 
-/// Colour bar beside the t-x panel, with ticks: its colours and the panel's rows are the same times.
-void draw_time_axis(Canvas& canvas, int x, int y, int h, std::int64_t frames, double seconds, bool colours) {
+/// Colour bar beside the x-t or x-z panel, with ticks: its colours and the panel's rows are the same times or depths.
+void draw_frame_axis(Canvas& canvas, int x, int y, int h, std::int64_t frames, double frame_step, bool colours) {
   constexpr int bar = 14;
   if (colours) {
     for (int v = 0; v < h; ++v) canvas.fill(x, y + v, bar, 1, time_colour(h > 1 ? double(v) / (h - 1) : 0));
     canvas.frame(x - 1, y - 1, bar + 2, h + 2, rule);
   }
-  const double unit = seconds > 0 ? seconds : 1, total = double(frames) * unit;
-  const double step = std::max(round_step(std::max(total / 4, unit)), seconds > 0 ? 0.0 : 1.0);
+  const double unit = frame_step > 0 ? frame_step : 1, total = double(frames) * unit;
+  const double step = std::max(round_step(std::max(total / 4, unit)), frame_step > 0 ? 0.0 : 1.0);
   for (double time = 0; time <= total * 1.0001; time += step) {
     const int v = std::min(int(std::lround(time / total * h)), h - 1);
     canvas.fill(x + (colours ? bar : 0), y + v, 6, 1, faint);
@@ -138,15 +138,16 @@ Colour time_colour(double fraction) {
   return mix(stops[i], stops[i + 1], position - double(i));
 }
 
-Canvas draw_preview(const Projections& p, const data::Spacing& spacing, const std::string& title) {
+Canvas draw_preview(const Projections& p, const data::Spacing& spacing, const std::string& title, bool depth) {
   const auto [frames, height, width] = p.extent();
   const double across = double(width) * (spacing.x_um > 0 ? spacing.x_um : 1), down = double(height) * (spacing.y_um > 0 ? spacing.y_um : spacing.x_um > 0 ? spacing.x_um : 1);
   const double zoom = panel_size / std::max(across, down);
   const int pw = std::max(int(std::lround(across * zoom)), 60), ph = std::max(int(std::lround(down * zoom)), 60);
   const int rows = std::max(ph, panel_size / 2), label = Canvas::text_height(scale), axis = 110;
   const int head = margin + 2 * (label + 4) + 10, row_height = label + 8 + rows;
-  const int right = margin + pw + gap;
-  const std::string counts = text(p.events(), p.events() == 1 ? " event, " : " events, ", frames, " frames, ", height, " x ", width, " pixels");
+  const std::string first = "maximum, x-y", second = depth ? "objects by depth" : "events by onset";
+  const int right = margin + std::max({pw, Canvas::text_width(first, scale), Canvas::text_width(second, scale)}) + gap;  // captions of narrow panels are wider
+  const std::string counts = text(p.events(), depth ? " object" : " event", p.events() == 1 ? ", " : "s, ", frames, depth ? " planes, " : " frames, ", height, " x ", width, " pixels");
   const int total = std::max(right + pw + axis + margin, 2 * margin + Canvas::text_width(counts, scale));
   Canvas canvas(total, head + 2 * row_height + gap + margin, background);
   const std::size_t fits = std::size_t(std::max(8, (total - 2 * margin) / (6 * scale)));
@@ -156,20 +157,20 @@ Canvas draw_preview(const Projections& p, const data::Spacing& spacing, const st
   for (int row = 0; row < 2; ++row) {
     const bool events = row == 1;
     const int y = head + row * (row_height + gap), top = y + label + 8;
-    canvas.text(margin, y, events ? "events by onset" : "maximum, x-y", words, scale);
-    canvas.text(right, y, "x-t", words, scale);
-    const std::string unit = spacing.seconds > 0 ? "time, s" : "frame";
+    canvas.text(margin, y, events ? second : first, words, scale);
+    canvas.text(right, y, depth ? "x-z" : "x-t", words, scale);
+    const std::string unit = depth ? (spacing.z_um > 0 ? "depth, um" : "plane") : spacing.seconds > 0 ? "time, s" : "frame";
     canvas.text(right + pw + 8, y, unit, words, scale);
     draw_layer(canvas, {p.xy(), p.xy_onset(), height, width}, margin, top, pw, ph, events, last);
     draw_layer(canvas, {p.tx(), p.tx_onset(), frames, width}, right, top, pw, rows, events, last);
-    draw_time_axis(canvas, right + pw + 8, top, rows, frames, spacing.seconds, events);
+    draw_frame_axis(canvas, right + pw + 8, top, rows, frames, depth ? spacing.z_um : spacing.seconds, events);
     if (spacing.x_um > 0 && !events) draw_scale_bar(canvas, margin, top, pw, ph, across);
   }
   return canvas;
 }
 
-void write_preview(const std::string& path, const Projections& projections, const data::Spacing& spacing, const std::string& title) {
-  const Canvas canvas = draw_preview(projections, spacing, title);
+void write_preview(const std::string& path, const Projections& projections, const data::Spacing& spacing, const std::string& title, bool depth) {
+  const Canvas canvas = draw_preview(projections, spacing, title, depth);
   write_png(path, canvas.width(), canvas.height(), canvas.rgb());
 }
 

@@ -38,10 +38,11 @@ class Projections {
 /// Blue, cyan, yellow, orange, red-brown for 0 to 1: told apart with any colour vision, bright enough on grey.
 Colour time_colour(double fraction);
 
-/// Draws the preview; `title` is the movie's name, spacing gives seconds and a scale bar where known.
-Canvas draw_preview(const Projections& projections, const data::Spacing& spacing, const std::string& title);
+/// Draws the preview; `title` is the movie's name, spacing gives seconds and a scale bar where known. With `depth` the frames are
+/// planes of a volume, and captions and axis say so.
+Canvas draw_preview(const Projections& projections, const data::Spacing& spacing, const std::string& title, bool depth = false);
 
 /// Draws and writes it as PNG. FileError: cannot be written.
-void write_preview(const std::string& path, const Projections& projections, const data::Spacing& spacing, const std::string& title);
+void write_preview(const std::string& path, const Projections& projections, const data::Spacing& spacing, const std::string& title, bool depth = false);
 
 }  // namespace voxgrad::app

@@ -118,6 +118,30 @@ TEST_CASE("preview: events have the colour of their onset, sizes are sane for an
   }
 }
 
+TEST_CASE("preview: captions stand apart on narrow panels, those of a volume speak of depth") {
+  Projections p({12, 40, 8});
+  const std::vector<float> frame(320, 1);
+  const std::vector<std::uint32_t> none(320, 0);
+  for (std::int64_t t = 0; t < 12; ++t) p.add(t, frame.data(), none.data());
+  const Colour words = {222, 224, 228};
+  const auto inked = [&](const Canvas& canvas, int from, int to) {
+    std::size_t n = 0;
+    for (int y = from; y < to; ++y)
+      for (int x = 0; x < canvas.width(); ++x) n += canvas.get(x, y) == words;
+    return n;
+  };
+  for (const bool depth : {false, true}) {
+    const Canvas canvas = draw_preview(p, {0.1, 0, 0.5, 0.5}, "x", depth);
+    std::size_t alone = 0;
+    for (const char* caption : {"maximum, x-y", depth ? "x-z" : "x-t", depth ? "plane" : "time, s"}) {
+      Canvas one(400, 20, {0, 0, 0});
+      one.text(0, 0, caption, words, 2);
+      alone += inked(one, 0, 20);
+    }
+    CHECK(inked(canvas, 72, 90) == alone);  // the line of captions above the upper panels: no letter covers another
+  }
+}
+
 TEST_CASE("preview: not a number, constant movies and movies without events are drawn") {
   Projections p({2, 4, 4});
   const std::vector<float> nothing(16, std::numeric_limits<float>::quiet_NaN()), constant(16, 3);
