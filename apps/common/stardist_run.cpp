@@ -5,6 +5,7 @@
 
 #include "json_text.hpp"
 #include "losses.hpp"
+#include "options.hpp"
 #include "voxgrad/core/error.hpp"
 
 namespace voxgrad::app {
@@ -12,7 +13,10 @@ namespace {
 
 const std::string prefix = "stardist_config.";
 /// Keys of ours that are no fields of Config3D.
-const std::vector<std::string> own_keys = {"augmentation", "data_axes", "labels", "model_name", "normalization", "test_data"};
+const std::vector<std::string> own_keys = {"augmentation", "data_axes", "labels", "model_name", "normalization", "rays", "test_data"};
+/// The default first.
+const std::vector<std::string> activations = {"relu", "leaky_relu", "relu6", "elu", "selu", "gelu", "swish", "softplus", "softsign", "tanh", "sigmoid", "hard_sigmoid",
+                                              "exponential", "linear"};
 
 ConfigKey row(const std::string& name, KeyType type, std::string fallback, std::string meaning) {
   ConfigKey key;
@@ -71,15 +75,36 @@ std::string loss_weights(const Config& c, bool classes) {
   return json;
 }
 
+/// config.json's `rays_json`; "" for the golden spiral, which n_rays describes.
+std::string rays_json(const Config& c) {
+  const std::vector<std::string> words = c.texts(prefix + "rays");
+  const std::string kind = words.empty() ? "" : words[0];
+  std::vector<int64_t> n;
+  for (size_t i = 1; i < words.size(); ++i)
+    if (const auto number = parse_integer(words[i])) n.push_back(*number);
+  if (n.size() + 1 == words.size()) {
+    if (kind == "golden" && n.empty()) return "";
+    if (kind == "octo" && n.size() == 1) return text("{\"name\": \"", stardist::Octo::name, "\", \"kwargs\": {\"n_level\": ", n[0], "}}");
+    if (kind == "tetra" && n.size() == 1) return text("{\"name\": \"", stardist::Tetra::name, "\", \"kwargs\": {\"n_level\": ", n[0], "}}");
+    if (kind == "cartesian" && n.size() == 2)
+      return text("{\"name\": \"", stardist::Cartesian::name, "\", \"kwargs\": {\"n_rays_x\": ", n[0], ", \"n_rays_z\": ", n[1], "}}");
+  }
+  std::string given;
+  for (const std::string& w : words) given += (given.empty() ? "" : ", ") + w;
+  throw UsageError(text(prefix, "rays is [", given, "] (expected golden, [octo, LEVEL], [tetra, LEVEL] or [cartesian, RAYS_X, RAYS_Z])."));
+}
+
 /// The keys as the text of a config.json, so that both are checked by the same rules.
 std::string config_json(const Config& c, const StarDistRun& run) {
-  std::string body, reduce;
+  const std::string rays = rays_json(c);
+  std::string body = rays.empty() ? "" : "\"rays_json\": " + rays, reduce;
   for (const ConfigKey& key : config_keys()) {
     if (key.path.rfind(prefix, 0) != 0) continue;
     const std::string name = key.path.substr(prefix.size());
     if (std::find(own_keys.begin(), own_keys.end(), name) != own_keys.end()) continue;
     if (name == "anisotropy" && (run.measure_anisotropy || is_word(c, name, "none"))) continue;
     if (name == "grid" && run.choose_grid) continue;
+    if (name == "n_rays" && !rays.empty()) continue;
     if (name == "train_class_weights" && is_word(c, name, "auto")) continue;
     if ((name == "train_n_val_patches" || name == "n_classes") && c.integer(key.path) == 0) continue;
     const size_t dot = name.find('.');
@@ -110,8 +135,11 @@ void add_stardist_keys(std::vector<ConfigKey>& keys) {
       integer("net_conv_after_unet", "128", 0, 4096, "channels of the convolution before the heads (unet); 0: none"),
       word("normalization", {"auto", "study", "percentile", "none"},
            "of raw volumes: the study's preprocessing of movies, percentiles 1 and 99.8 to 0 and 1, or none; auto: by the kind of data"),
-      word("resnet_activation", {"relu", "elu", "selu", "tanh", "sigmoid", "linear"}, "resnet: activation"),
+      list("rays", "[golden]", "golden; octo or tetra and a level; or cartesian and two numbers",
+           "a golden spiral of n_rays; an octahedron or tetrahedron whose edges are halved LEVEL - 1 times; or azimuths by polar angles"),
+      word("resnet_activation", activations, "resnet: activation"),
       boolean("resnet_batch_norm", "false", "resnet: batch normalisation"),
+      word("resnet_kernel_init", {"he_normal", "he_uniform", "glorot_normal", "glorot_uniform", "lecun_normal", "lecun_uniform"}, "resnet: how kernels start"),
       list("resnet_kernel_size", "[3, 3, 3]", "three numbers", "resnet: kernels along z, y, x"),
       integer("resnet_n_blocks", "4", 0, 64, "resnet: blocks"),
       integer("resnet_n_conv_per_block", "3", 2, 16, "resnet: convolutions per block"),
@@ -131,10 +159,11 @@ void add_stardist_keys(std::vector<ConfigKey>& keys) {
       real("train_reduce_lr.min_delta", "0", 0, 1e12, "a validation loss lower by no more than this is no improvement"),
       integer("train_reduce_lr.patience", "40", 0, 1e9, "epochs without improvement before that"),
       integer("train_steps_per_epoch", "100", 1, 1e9, "steps per epoch"),
-      word("unet_activation", {"relu", "elu", "selu", "tanh", "sigmoid", "linear"}, "unet: activation"),
+      word("unet_activation", activations, "unet: activation"),
       boolean("unet_batch_norm", "false", "unet: batch normalisation"),
       real("unet_dropout", "0", 0, 0.999999, "unet: dropout rate after each block"),
       list("unet_kernel_size", "[3, 3, 3]", "three numbers", "unet: kernels along z, y, x"),
+      word("unet_last_activation", activations, "unet: activation of its last block"),
       integer("unet_n_conv_per_depth", "2", 1, 16, "unet: convolutions per level"),
       integer("unet_n_depth", "2", 0, 8, "unet: levels"),
       integer("unet_n_filter_base", "32", 1, 1024, "unet: channels of the first level"),
@@ -165,6 +194,8 @@ StarDistRun stardist_run(const Config& c) {
   } catch (const FileError& e) {
     throw UsageError(e.what());
   }
+  const int64_t n = run.config.network.n_rays, named = c.integer(prefix + "n_rays");
+  check<UsageError>(named == n || named == 96, prefix, "n_rays is ", named, ", but ", prefix, "rays describes ", n, ". Leave n_rays out.");
   check<UsageError>(run.labels != "classes" || run.config.network.n_classes > 0, prefix, "labels is classes, which goes with ", prefix, "n_classes above 0.");
   return run;
 }

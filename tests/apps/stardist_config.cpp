@@ -7,6 +7,7 @@
 #include "apps/throws.hpp"
 #include "catch.hpp"
 #include "common/files.hpp"
+#include "common/stardist_run.hpp"
 
 using namespace voxgrad;
 using namespace voxgrad::app;
@@ -163,4 +164,38 @@ TEST_CASE("StarDist config: what is wrong is refused by key, found and expected"
   write_file(dir.file("c.json"), "{\"n_channel_in\": 0}");
   CHECK(message_of<FileError>([&] { read_stardist_config(dir.file("c.json")); }) ==
         dir.file("c.json") + ": 'n_channel_in' is 0 (expected an integer from 1 to 4096).");
+}
+
+TEST_CASE("StarDist config: training takes every activation, kernel rule and kind of rays of a config.json, and keeps them") {
+  Config config;
+  for (const char* assignment : {"type=stardist3d", "stardist_config.backbone=resnet", "stardist_config.resnet_activation=gelu", "stardist_config.resnet_kernel_init=lecun_uniform",
+                                 "stardist_config.unet_activation=leaky_relu", "stardist_config.unet_last_activation=linear",
+                                 "stardist_config.rays=[octo, 2]"})
+    config.assign(assignment);
+  Scratch dir;
+  write_file(dir.file("config.yaml"), config.yaml(false));
+  Config again;
+  again.read_file(dir.file("config.yaml"));
+  for (const Config* c : {&config, &again}) {
+    const StarDistConfig kept = stardist_run(*c).config;
+    CHECK(kept.network.resnet_activation == "gelu");
+    CHECK(kept.network.resnet_kernel_init == "lecun_uniform");
+    CHECK(kept.network.unet_activation == "leaky_relu");
+    CHECK(kept.network.unet_last_activation == "linear");
+    CHECK(std::get<stardist::Octo>(kept.rays).n_level == 2);
+    CHECK(kept.network.n_rays == 18);
+  }
+  const auto refused = [&](const char* assignment) {
+    Config wrong = config;
+    wrong.assign(assignment);
+    return message_of<UsageError>([&] { stardist_run(wrong); });
+  };
+  for (const char* rays : {"octo", "octo, 2, 3", "octo, x", "golden, 96", "cartesian, 5", "mine, 1"})
+    CHECK(refused(text("stardist_config.rays=[", rays, "]").c_str()) ==
+          text("stardist_config.rays is [", rays, "] (expected golden, [octo, LEVEL], [tetra, LEVEL] or [cartesian, RAYS_X, RAYS_Z])."));
+  CHECK(refused("stardist_config.rays=[tetra, 0]").find("configuration: rays_json: rays: n_level is 0") == 0);
+  CHECK(refused("stardist_config.n_rays=32") == "stardist_config.n_rays is 32, but stardist_config.rays describes 18. Leave n_rays out.");
+  Config cartesian = config;
+  cartesian.assign("stardist_config.rays=[cartesian, 11, 5]");
+  CHECK(stardist_run(cartesian).config.network.n_rays == 55);
 }
