@@ -98,7 +98,9 @@ std::unique_ptr<UNet3dInference> make_unet3d_inference(int card, Precision preci
 std::unique_ptr<StarDist3dTraining> make_stardist3d_training(int card, Precision precision, const StarDist3dTrainingOptions& options) {
   auto device = device_of(card);
   return with(*device, card, precision, [&](auto zero, Math math) -> std::unique_ptr<StarDist3dTraining> {
-    return std::make_unique<OnCard<StarDist3dTrainer<CudaDevice, decltype(zero)>>>(device, options, math);
+    return fitting(options.batch, "a training batch", [&] {
+      return std::make_unique<OnCard<StarDist3dTrainer<CudaDevice, decltype(zero)>>>(device, options, math);
+    });
   });
 }
 
@@ -106,7 +108,9 @@ std::unique_ptr<StarDist3dInference> make_stardist3d_inference(int card, Precisi
                                                                const Extent& tile, NormMode norm) {
   auto device = device_of(card);
   return with(*device, card, precision, [&](auto zero, Math math) -> std::unique_ptr<StarDist3dInference> {
-    return std::make_unique<OnCard<StarDist3dPredictor<CudaDevice, decltype(zero)>>>(device, shape, batch, tile, norm, math);
+    return fitting(batch, "a batch of tiles", [&] {
+      return std::make_unique<OnCard<StarDist3dPredictor<CudaDevice, decltype(zero)>>>(device, shape, batch, tile, norm, math);
+    });
   });
 }
 
