@@ -10,6 +10,7 @@ import sys
 GOALS = [  # bench, field, at most or at least, text
     ("train-bf16", "ms_median", 10.0, "a training step of batch 128, 32^3, bf16: at most 10 ms"),
     ("train-bf16", "ms_median", 5.0, "the same: at most 5 ms"),
+    ("stardist-train-bf16", "ms_median", 5.0, "a training step of StarDist-3D, batch 64, 32^3, bf16: at most 5 ms"),
 ]
 RATIOS = [("train-bf16", 2.0, "training at least twice as fast as the best PyTorch run here"),
           ("infer-bf16", 2.0, "inference of 64^3 at least twice as fast as the best PyTorch run here")]

@@ -398,6 +398,14 @@ TEST_CASE("stardist commands: train on a folder, choose thresholds, predict, mat
   }
   CHECK(message_of<UsageError>([&] { test::run_command(make_predict(), {dir.file("v/images"), "--model", model, "--threshold", "0.5"}); }).find("goes with U-Net models") !=
         std::string::npos);
+  const std::string alone = "--precision bf16 needs a card, but this run is on the cpu, which computes in fp32. Use --device cuda, or leave it out.";
+  const auto in_bf16 = [&](const Command& command, std::vector<std::string> words) {
+    words.insert(words.end(), {"--device", "cpu", "--precision", "bf16"});
+    return message_of<UsageError>([&] { test::run_command(command, words); });
+  };
+  CHECK(in_bf16(make_predict(), {dir.file("v/images"), "--model", model}) == alone);
+  CHECK(in_bf16(make_optimize(), {dir.file("v"), "--model", model}) == alone);
+  CHECK(in_bf16(make_train(), {dir.file("v"), "--out", model, "--resume", "auto"}) == alone);
   // Thresholds closer than a thousandth do not overwrite each other.
   const auto fine = [&](const char* range) { return test::run_command(make_predict(), {dir.file("v/images/v0.tif"), "--model", model, "--out", dir.file("fine"), "--thresholds", range}); };
   REQUIRE(fine("0.5:0.502:5").code == 0);
