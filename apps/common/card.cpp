@@ -3,8 +3,10 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <sstream>
 
+#include "voxgrad/core/parallel.hpp"
 #include "voxgrad/cuda/runtime.hpp"
 
 namespace voxgrad::app {
@@ -69,6 +71,8 @@ void check_training_memory(const Card& card, cuda::UNet3dTrainingOptions o) {
                          gib_text(needed), " of the card's memory, ", gib_text(free), " is free. ",
                          most > 0 ? text("--batch-size ", most, " fits.") : "Not even one crop fits: use smaller ones (--patch-size), or free the card."));
 }
+
+int batches_ahead(const Card* card) { return card ? std::clamp(threads(), 2, 8) : 2; }
 
 std::pair<std::string, cuda::Part> moment_of(const std::string& name) {
   const size_t slash = name.find('/');

@@ -44,6 +44,9 @@ int64_t most_that_fit(int64_t most, const std::function<bool(int64_t)>& fits);
 /// DeviceError with what is needed, what is free and the batch that would fit, unless a training engine fits.
 void check_training_memory(const Card& card, cuda::UNet3dTrainingOptions options);
 
+/// Batches that are made ahead of the steps, each on a thread of its own: two beside a network on the CPU, whose threads a card leaves free.
+int batches_ahead(const Card* card);
+
 /// Steps whose losses wait on the card: fetching one costs about as much as a small step.
 inline constexpr int64_t losses_at_once = 32;
 

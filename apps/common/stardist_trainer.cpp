@@ -18,8 +18,9 @@ constexpr double infinity = std::numeric_limits<double>::infinity();
 /// Batches first .. end - 1 in order, made ahead of use on threads of their own.
 class Ahead {
  public:
-  Ahead(std::function<stardist::PatchBatch(int64_t)> make, int64_t first, int64_t end) : make_(std::move(make)), next_(first), end_(end) {
-    while (waiting_.size() < 2 && next_ < end_) start();
+  /// most: batches at a time.
+  Ahead(std::function<stardist::PatchBatch(int64_t)> make, int64_t first, int64_t end, int most) : make_(std::move(make)), next_(first), end_(end) {
+    while (waiting_.size() < size_t(most) && next_ < end_) start();
   }
   stardist::PatchBatch next() {
     stardist::PatchBatch batch = waiting_.front().get();
@@ -99,8 +100,8 @@ StarDistTrainer::StarDistTrainer(const StarDistRun& run, models::StarDist3d& net
     : run_(run), net_(net), train_(make_generator(data.train, run)), valid_(make_generator(data.valid, run)),
       valid_patches_(run.config.train_n_val_patches.value_or(data.valid->size())), folder_(folder), session_(session),
       normalization_(data.normalization), risk_(make_probability_risk(run)),
-      optimizer_(net.parameters(), {.lr = run.config.train_learning_rate, .eps = 1e-7, .epsilon_hat = true}), last_loss_(infinity), best_(infinity),
-      plateau_best_(infinity), rate_(run.config.train_learning_rate) {
+      optimizer_(net.parameters(), {.lr = run.config.train_learning_rate, .eps = 1e-7, .epsilon_hat = true}), ahead_(batches_ahead(card.get())),
+      last_loss_(infinity), best_(infinity), plateau_best_(infinity), rate_(run.config.train_learning_rate) {
   stepper_ = card ? make_card_stepper(parts(), std::move(card)) : make_cpu_stepper(parts());
   if (!risk_ || !run.common.training.pu.prior_auto) return;
   prior_ = std::make_unique<StarDistPrior>(run_, train_, valid_);
@@ -161,7 +162,7 @@ void StarDistTrainer::run() {
       if (std::isfinite(value)) shown.emplace_back(name, value);
     return shown;
   };
-  Ahead batches([this](int64_t number) { return train_.training(number); }, step_, total());
+  Ahead batches([this](int64_t number) { return train_.training(number); }, step_, total(), ahead_);
   while (step_ < total()) {
     stepper_->step(batches.next(), rate_);
     report(false);
@@ -203,7 +204,7 @@ double StarDistTrainer::validate() {
   NoGrad no_grad;
   const int64_t batch = run_.config.train_batch_size, batches = (valid_patches_ + batch - 1) / batch;
   const auto count = [&](int64_t i) { return std::min(batch, valid_patches_ - i * batch); };
-  Ahead ahead([&](int64_t i) { return valid_.fixed(i * batch, count(i)); }, 0, batches);
+  Ahead ahead([&](int64_t i) { return valid_.fixed(i * batch, count(i)); }, 0, batches, ahead_);
   const bool classes = run_.config.network.n_classes > 0;
   std::vector<std::string> names{"loss", "prob_loss", "dist_loss", "prob_kld", "dist_relevant_mae", "dist_relevant_mse", "dist_dist_iou_metric"};
   if (classes) names.insert(names.end(), {"prob_class_loss", "prob_class_accuracy"});

@@ -55,6 +55,7 @@ class StarDistTrainer {
   std::unique_ptr<StarDistPrior> prior_;
   optim::Adam optimizer_;
   std::unique_ptr<StarDistStepper> stepper_;
+  int ahead_;  ///< batches
   int64_t step_ = 0, reported_ = 0;  ///< reported: up to here train.csv has rows
   int64_t best_epoch_ = -1, plateau_waited_ = 0;
   double last_loss_, best_, plateau_best_, rate_, best_prior_ = 0;

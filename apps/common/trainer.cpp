@@ -89,7 +89,8 @@ Trainer::Trainer(const TrainConfig& config, models::UNet3d& net, std::shared_ptr
                  RandomCrops held_out, std::shared_ptr<const Card> card)
     : config_(config), net_(net), train_(std::move(train)), valid_(std::move(valid)), folder_(folder), session_(session),
       loss_(make_loss(config.training)), optimizer_(make_optimizer(config.training.optimizer, net)),
-      last_loss_(infinity), best_(infinity), plateau_best_(infinity), plateau_rate_(config.training.optimizer.lr), config_hash_(identity(config)) {
+      ahead_(batches_ahead(card.get())), last_loss_(infinity), best_(infinity), plateau_best_(infinity),
+      plateau_rate_(config.training.optimizer.lr), config_hash_(identity(config)) {
   const StepperParts parts{net_, *optimizer_, loss_, config_.training};
   stepper_ = card ? make_card_stepper(parts, std::move(card)) : make_cpu_stepper(parts);
   const Holding holding = stepper_->hold(train_, loader_options(true));
@@ -112,6 +113,7 @@ data::LoaderOptions Trainer::loader_options(bool training) const {
   o.drop_last = training && config_.training.drop_last;
   o.seed = config_.seed;
   o.held = training && held_;
+  o.prefetch = ahead_;
   return o;
 }
 

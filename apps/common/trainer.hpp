@@ -67,6 +67,7 @@ class Trainer {
   std::unique_ptr<data::Loader> loader_;
   data::Batch batch_;
   bool held_ = false;  ///< the training set lies on the card
+  int ahead_;          ///< batches
   int64_t step_ = 0, reported_ = 0, best_step_ = -1, plateau_waited_ = 0;
   double last_loss_, best_, plateau_best_, plateau_rate_, best_prior_ = 0;
   std::string config_hash_;
