@@ -27,8 +27,8 @@ int run_convert(const Arguments& a, Session& session) {
   std::vector<std::string> files;
   if (a.given("--bundle")) {
     check<UsageError>(!model.bundle(), from, ": is a bundle already.");
-    check<UsageError>(fs::is_directory(from), from, ": is no folder. Make one first: voxgrad convert ", from, " --export voxgrad --out DIR");
     model_form(from);  // refuses what is no model
+    check<UsageError>(fs::is_directory(from), from, ": is no folder. Make one first: voxgrad convert ", from, " --export voxgrad --out DIR");
     const std::string path = a.get("--bundle");
     check_target(path, a.flag("--overwrite"));
     if (!session.dry_run()) write_bundle(from, a.maybe("--example").value_or(""), path);

@@ -4,12 +4,14 @@
 #include <filesystem>
 
 #include "files.hpp"
+#include "file_kind.hpp"
 #include "stardist_model.hpp"
 #include "torch_model.hpp"
 #include "trainer.hpp"
 #include "unet_guess.hpp"
 
 namespace voxgrad::app {
+#include "weights_fit.hpp"
 namespace {
 
 namespace fs = std::filesystem;
@@ -131,7 +133,11 @@ const char* name(ModelForm form) {
 
 ModelForm model_form(const std::string& path) {
   check<FileError>(fs::exists(path), path, ": no such file or model folder.");
-  if (!fs::is_directory(path)) return has_ending(path, {".safetensors"}) ? ModelForm::voxgrad : ModelForm::reference;
+  if (!fs::is_directory(path)) {
+    const FileKind kind = identify_file(path).kind;
+    if (kind != FileKind::safetensors && kind != FileKind::torch) refuse_file_as_model(path);
+    return kind == FileKind::safetensors ? ModelForm::voxgrad : ModelForm::reference;
+  }
   const ModelFolder folder(path);
   const bool ours = folder.has_weights() || folder.has_checkpoint();
   if (is_stardist_folder(path)) return ours ? ModelForm::voxgrad : ModelForm::stardist;

@@ -3,6 +3,8 @@
 
 #include <sys/stat.h>
 
+#include <filesystem>
+
 #include <nlohmann/json.hpp>
 
 #include "file_kind.hpp"
@@ -70,7 +72,7 @@ Metadata load_weights(const std::string& path, nn::Module& net) {
   const FileIdentity found = identify_file(path);
   if (found.kind == FileKind::torch) return load_torch_weights(path, net);
   check<FileError>(found.kind == FileKind::safetensors, path, ": is no file of weights but: ", found.name, " (expected safetensors, or what torch.save wrote). ",
-                   found.advice);
+                   found.kind == FileKind::hdf5 ? "Keras' HDF5 weights are read into StarDist models." : found.advice);
   io::SafeTensors file(path);
   load_network(file, path, net);
   return file.metadata();
@@ -106,6 +108,7 @@ ModelFolder ModelFolder::existing(const std::string& path) {
   ModelFolder folder(path);
   while (folder.path_.size() > 1 && folder.path_.back() == '/') folder.path_.pop_back();
   check<FileError>(exists(path), path, ": no such model folder.");
+  if (!std::filesystem::is_directory(path)) refuse_file_as_model(path);
   check<FileError>(!exists(folder.path_ + "/config.json"), path, ": is a StarDist model (config.json), but this command works with U-Net models.");
   if (!folder.best_file().empty()) {
     check<FileError>(exists(folder.config_file()), path, ": holds weights but no config.yaml, which says how the network is built.");

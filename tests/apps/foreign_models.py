@@ -133,9 +133,21 @@ def what_is_no_model_is_one_line(lab):
         lab.refused(1, says, "predict", lab.movie, "--model", "bad")
 
 
+def a_file_where_a_folder_belongs_is_told_which_folder(lab):
+    shutil.copy(REFERENCE / "results.pt", lab.folder / "loose.pt")
+    for file, says in (("star-keras/weights_best.h5", "give the folder that has both: star-keras"),
+                       ("star/weights.safetensors", "is a file of weights, but a model folder is needed. Give the folder that it is in: star"),
+                       ("published/results.pt", "Give the folder that it is in: published"),
+                       ("loose.pt", "Make one: voxgrad convert loose.pt --export voxgrad --out DIR"),
+                       (lab.movie, "is no model folder but: TIFF")):
+        for words in (("predict", lab.movie), ("optimize", lab.data), ("prior", lab.data)):
+            lab.refused(1, says, *words, "--model", file)
+    lab.refused(1, "Keras' HDF5 weights are read into StarDist models.", "train", lab.data, "--init", "star-keras/weights_best.h5", "--out", "z")
+
+
 def main():
     parts = [predicts_with_its_threshold, optimize_writes_thresholds_and_nothing_else, fine_tunes, stardist_starts_from_folder_bundle_and_files, goes_on_with_step_and_statistics,
-             weights_alone_do_not_go_on, bundles_predict, what_is_no_model_is_one_line]
+             weights_alone_do_not_go_on, bundles_predict, a_file_where_a_folder_belongs_is_told_which_folder, what_is_no_model_is_one_line]
     passed = failed = 0
     with tempfile.TemporaryDirectory() as folder:
         lab = Lab(folder)

@@ -231,3 +231,15 @@ TEST_CASE("convert: what does not go is said before anything is written") {
   CHECK(convert({s.file("first"), "--export", "reference", "--out", s.file("x"), "--dry-run"}).code == 0);
   CHECK_FALSE(fs::exists(s.file("x")));
 }
+  for (const std::string form : {"voxgrad", "reference", "stardist"})
+    CHECK(message_of<FileError>([&] { convert({s.file("star/weights_best.h5"), "--export", form, "--out", s.file("x")}); }) ==
+          s.file("star/weights_best.h5") + ": is an HDF5 file. Weights of Keras do not say how their network is built, the config.json beside them does; " +
+              "give the folder that has both: " + s.file("star"));
+  make_folders(s.file("lost"));
+  fs::copy_file(s.file("star/weights_best.h5"), s.file("lost/w.h5"));
+  CHECK(message_of<FileError>([&] { convert({s.file("lost/w.h5"), "--bundle", s.file("x")}); }) ==
+        s.file("lost/w.h5") + ": is an HDF5 file. Weights of Keras do not say how their network is built, the config.json beside them does, which is not in " +
+            s.file("lost") + ". Give the StarDist folder that has both.");
+  write_file(s.file("lost/page.pt"), "<!DOCTYPE html><html>");
+  CHECK(message_of<FileError>([&] { convert({s.file("lost/page.pt"), "--export", "voxgrad", "--out", s.file("x")}); }).find(
+            s.file("lost/page.pt") + ": is no model folder but: HTML page. A download brought a web page") == 0);
