@@ -67,7 +67,9 @@ Config gather_config(const Arguments& a, Session& session, const std::string& re
 /// Removes what a former run left: files of ours only, so that nobody's other data can be lost.
 void clear_model(const std::string& folder) {
   for (const char* file : {"config.yaml", "config.json", "weights_best.h5", "weights.safetensors", "checkpoint.safetensors", "thresholds.json", "train.csv",
-                           "valid.csv", "risk.csv", "prior.csv", "train.log", "optimized-threshold-segmentation", "optimized-threshold-detection"})
+                           "valid.csv", "risk.csv", "prior.csv", "train.log", "optimized-threshold-segmentation", "optimized-threshold-detection",
+                           "reference/config.yaml", "reference/results.pt", "reference/checkpoint.pt", "reference/Quality Control/train-stats.csv",
+                           "reference/Quality Control/valid-stats.csv", "reference/Quality Control", "reference"})
     std::remove((folder + "/" + file).c_str());
 }
 
@@ -107,11 +109,14 @@ int run_train(const Arguments& given, Session& session) {
     a.set("--resume", "must");
   }
   const std::string resume = a.choice("--resume");
+  const bool exporting = a.choice("--export") == "reference";
   std::string named = a.maybe("--out").value_or("");
   const Config first = gather_config(a, session, "");
   if (answer_config_questions(a, first, session)) return 0;
-  if (first.text("type") == "stardist3d" || (is_stardist_folder(named) && !first.given("type")))
+  if (first.text("type") == "stardist3d" || (is_stardist_folder(named) && !first.given("type"))) {
+    check<UsageError>(!exporting, "--export reference goes with --type unet3d. The folder of a StarDist model opens in the Python package as it is.");
     return train_stardist(a, session, first, [&](const std::string& folder) { return gather_config(a, session, folder); });
+  }
   for (const char* option : {"--epochs", "--steps-per-epoch"})
     check<UsageError>(!a.given(option), option, " goes with --type stardist3d.");
   TrainConfig config = train_config(first);
@@ -168,6 +173,12 @@ int run_train(const Arguments& given, Session& session) {
   }
   write_file(folder.config_file(), full.yaml(false));  // not before a resume was accepted, which may have more steps now
   trainer.run();
+  if (exporting) {
+    const std::string theirs = named + "/reference";
+    convert_model(named, theirs, ModelForm::reference);
+    session.note("exported for the published pipeline: " + theirs);
+    session.result("export", theirs);
+  }
   session.print(folder.path());
   session.result("model", folder.path());
   session.result("step", trainer.step());
@@ -197,6 +208,7 @@ std::vector<Option> train_options() {
                                 {"--checkpoint-interval", "N", "", "steps between checkpoints (default 100)", "Training"},
                                 {"--resume", "no|auto|must", "no", "go on from the checkpoint in the model folder: auto if there is one, must or fail", "Training"},
                                 {"--out", "DIR", "", "model folder (default models/NAME)", "Output"},
+                                {"--export", "no|reference", "no", "at the end also write DIR/reference, a folder that the published pipeline and PyTorch open (convert does it later)", "Output"},
                                 {"--name", "NAME", "", "model name (default made from samples and seed)", "Output"}},
                                {common::overwrite("start again in a folder that holds a model already"), common::dry_run(),
                                 common::seed(), common::threads(), common::device(), common::precision(), common::memory()});

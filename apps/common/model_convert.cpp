@@ -2,16 +2,17 @@
 #include "model_convert.hpp"
 
 #include <filesystem>
+#include <sstream>
 
-#include "files.hpp"
 #include "file_kind.hpp"
+#include "files.hpp"
 #include "stardist_model.hpp"
 #include "torch_model.hpp"
 #include "trainer.hpp"
 #include "unet_guess.hpp"
+#include "weights_fit.hpp"
 
 namespace voxgrad::app {
-#include "weights_fit.hpp"
 namespace {
 
 namespace fs = std::filesystem;
@@ -105,12 +106,25 @@ void write_ours(UNet& u, Output& out) {
   out("thresholds.json");
 }
 
+/// A table as pandas writes its frames: the first column, without a name, counts the rows; without rows there are no columns either.
+std::string counted_rows(const std::string& csv) {
+  std::istringstream in(csv);
+  std::string line, all;
+  std::getline(in, line);
+  all = "," + line + "\n";
+  int64_t row = 0;
+  while (std::getline(in, line)) all += text(row++, ",", line, "\n");
+  return row == 0 ? "\"\"\n" : all;
+}
+
 void write_reference(UNet& u, Output& out) {
   const OptimizerConfig optimizer = train_config(u.config).training.optimizer;
   write_file(out("config.yaml"), u.config.yaml(false));
   for (Metadata* m : {&u.best_metadata, &u.latest_metadata}) m->erase("layout"), m->erase("optimizer_step");  // written anew on the way back
   save_torch_checkpoint(out("results.pt"), {*u.best, nullptr, optimizer, u.best_metadata, u.train_csv, u.valid_csv});
   if (u.latest) save_torch_checkpoint(out("checkpoint.pt"), {*u.latest, u.optimizer.get(), optimizer, u.latest_metadata, u.train_csv, u.valid_csv});
+  write_file(out("Quality Control/train-stats.csv"), counted_rows(u.train_csv));
+  write_file(out("Quality Control/valid-stats.csv"), counted_rows(u.valid_csv));
   if (u.thresholds.segmentation) write_file(out("optimized-threshold-segmentation"), number_text(*u.thresholds.segmentation));
   if (u.thresholds.detection) write_file(out("optimized-threshold-detection"), number_text(*u.thresholds.detection));
 }

@@ -105,6 +105,20 @@ def goes_on_with_step_and_statistics(lab):
     expect((lab.folder / "around/checkpoint.safetensors").read_bytes() == (lab.folder / "straight/checkpoint.safetensors").read_bytes(), True, "the same checkpoint")
 
 
+def train_exports_what_convert_would(lab):
+    how = ["--config", "published/config.yaml", "--steps", "2", "--valid-interval", "1", "--export", "reference"]
+    lab.train(*how, "--out", "both")
+    lab.good("convert", "both", "--export", "reference", "--out", "apart")
+    names = {"config.yaml", "results.pt", "checkpoint.pt", "Quality Control/train-stats.csv", "Quality Control/valid-stats.csv"}
+    expect({str(p.relative_to(lab.folder / "apart")) for p in (lab.folder / "apart").rglob("*") if p.is_file()}, names, "files")
+    for name in names:
+        expect((lab.folder / "both/reference" / name).read_bytes() == (lab.folder / "apart" / name).read_bytes(), True, name)
+    lab.good("predict", lab.movie, "--model", "both/reference", "--out", "e", "--mode", "fast")
+    lab.train(*how[:-2], "--out", "both", "--overwrite")
+    expect((lab.folder / "both/reference").exists(), False, "an export of the run that was overwritten")
+    lab.refused(2, "--export reference goes with --type unet3d.", "train", lab.data, "--type", "stardist3d", "--export", "reference", "--out", "n")
+
+
 def weights_alone_do_not_go_on(lab):
     lab.good("convert", "published", "--export", "voxgrad", "--out", "bare")
     (lab.folder / "bare/checkpoint.safetensors").unlink()
@@ -146,7 +160,7 @@ def a_file_where_a_folder_belongs_is_told_which_folder(lab):
 
 
 def main():
-    parts = [predicts_with_its_threshold, optimize_writes_thresholds_and_nothing_else, fine_tunes, stardist_starts_from_folder_bundle_and_files, goes_on_with_step_and_statistics,
+    parts = [predicts_with_its_threshold, optimize_writes_thresholds_and_nothing_else, fine_tunes, stardist_starts_from_folder_bundle_and_files, goes_on_with_step_and_statistics, train_exports_what_convert_would,
              weights_alone_do_not_go_on, bundles_predict, a_file_where_a_folder_belongs_is_told_which_folder, what_is_no_model_is_one_line]
     passed = failed = 0
     with tempfile.TemporaryDirectory() as folder:
