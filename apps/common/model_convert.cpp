@@ -49,7 +49,7 @@ struct UNet {
 void read_latest(const std::string& path, UNet& u) {
   const TrainConfig c = train_config(u.config);
   const bool torch = has_ending(path, {".pt", ".pth"});
-  if (c.training.optimizer.name == "sgd" || (torch && !has_torch_optimizer(path))) return;
+  if (torch && !has_torch_optimizer(path)) return;
   u.latest = make_network(c.model, 0);
   u.optimizer = make_optimizer(c.training.optimizer, *u.latest);
   if (!torch) {

@@ -5,7 +5,9 @@
 #include <cmath>
 
 #include "json_text.hpp"
+#include "options.hpp"
 #include "voxgrad/nn/torch_state.hpp"
+#include "voxgrad/optim/adam.hpp"
 #include "weights_fit.hpp"
 
 namespace voxgrad::app {
@@ -61,24 +63,41 @@ std::vector<std::string> parameters_in_order(const io::TorchArchive& archive, nn
   return all;
 }
 
+bool is_true(const Scalars& scalars, const std::string& name) {
+  const auto it = scalars.find(name);
+  return it != scalars.end() && std::holds_alternative<bool>(it->second->value) && std::get<bool>(it->second->value);
+}
+
+/// FileError unless `optimizer` is the one that wrote the parameter groups. PyTorch tells AdamW from Adam there only since 2.6.
+void check_optimizer(const std::string& path, const std::string& group, const Scalars& scalars, const optim::Optimizer& optimizer) {
+  const auto* adam = dynamic_cast<const optim::Adam*>(&optimizer);
+  const std::string decoupled = group + "decoupled_weight_decay", here = !adam ? "sgd" : adam->options.decoupled ? "adamw" : "adam";
+  std::string there = "one that this program does not have";
+  if (scalars.contains(group + "betas.0")) there = !scalars.contains(decoupled) && adam ? here : is_true(scalars, decoupled) ? "adamw" : "adam";
+  else if (scalars.contains(group + "dampening")) there = "sgd";
+  check<FileError>(there == here, path, ": its optimiser is ", there, ", the configuration's ", here, ", so that it cannot be resumed with this optimiser. ",
+                   there.find(' ') == std::string::npos ? "Set training_config.optimizer.name to " + there + ", or start" : "Start", " from its weights with --init.");
+  check<FileError>(!is_true(scalars, group + "amsgrad"), path, ": was trained with amsgrad, which this program does not have. Start from its weights with --init.");
+  check<FileError>(!is_true(scalars, group + "nesterov"), path, ": was trained with Nesterov's momentum, which this program does not have. Start from its weights with --init.");
+}
+
 /// Moments of every parameter; PyTorch has none for those that never had a gradient.
 int64_t load_moments(io::TorchArchive& archive, const Scalars& scalars, nn::Module& net, optim::Optimizer& optimizer) {
   const std::string& path = archive.path();
   const std::string key = optimizer_key(archive, scalars);
   const std::vector<std::string> parameters = parameters_in_order(archive, net), numbers = parameter_numbers(key, scalars);
   check<FileError>(numbers.size() == parameters.size(), path, ": its optimiser has ", numbers.size(), " parameters, the network ", parameters.size(), ".");
-  const auto amsgrad = scalars.find(key + ".param_groups.0.amsgrad");
-  check<FileError>(amsgrad == scalars.end() || !std::get_if<bool>(&amsgrad->second->value) || !std::get<bool>(amsgrad->second->value), path,
-                   ": was trained with amsgrad, which this program does not have. Start from its weights with --init.");
+  check_optimizer(path, key + ".param_groups.0.", scalars, optimizer);
+  const bool adam = dynamic_cast<const optim::Adam*>(&optimizer) != nullptr;
   std::map<std::string, size_t> place;
   for (size_t i = 0; i < parameters.size(); ++i) place[parameters[i]] = i;
   int64_t step = 0;
   for (const nn::Named& moment : optimizer.state()) {  // "exp_avg/down_convs.0.convs.0.weight"
     const size_t slash = moment.name.find('/');
     const std::string parameter = moment.name.substr(slash + 1), of = text(key, ".state.", numbers[place.at(parameter)], ".");
-    const std::string name = of + moment.name.substr(0, slash);
-    const std::optional<double> count = number_at(archive, scalars, of + "step");
-    if (!count && !archive.find(name)) continue;
+    const std::string name = of + torch_state_name(moment.name.substr(0, slash));
+    const std::optional<double> count = number_at(archive, scalars, adam ? of + "step" : "step");  // SGD counts no steps, the run does
+    if (!(adam && count) && !archive.find(name)) continue;
     check<FileError>(count && archive.find(name), path, ": '", name, "' or its step is missing. It cannot be resumed with this optimiser; start from ",
                      "its weights with --init instead.");
     const Tensor t = nn::from_torch(parameter, archive.tensor(*archive.find(name)));
@@ -175,6 +194,7 @@ Metadata load_torch_weights(const std::string& path, nn::Module& net) {
   io::TorchArchive archive(path);
   load_network(archive, net);
   Metadata m = own_metadata(archive);
+  m.erase("optimizer_step");  // of its checkpoint
   for (const io::TorchScalar& s : archive.scalars())
     if (const auto step = number_of(s); step && s.name == "step") m.emplace("step", std::to_string(int64_t(*step)));
   return m;
@@ -184,7 +204,13 @@ bool has_torch_optimizer(const std::string& path) {
   const io::TorchArchive archive(path);
   for (const io::TorchTensor& t : archive.tensors())
     if (t.name.starts_with("optimizer.state.") || t.name.starts_with("optimizer_state_dict.state.")) return true;
-  return false;
+  bool plain = false, ours = false, stepped = false;  // SGD without momentum keeps no tensors; of ours, only checkpoints say its step
+  for (const io::TorchScalar& s : archive.scalars()) {
+    plain = plain || (s.name.starts_with("optimizer") && s.name.ends_with(".param_groups.0.momentum") && number_of(s) == 0.0);
+    ours = ours || s.name.starts_with("voxgrad.");
+    stepped = stepped || s.name == "voxgrad.optimizer_step";
+  }
+  return plain && (stepped || !ours);
 }
 
 TorchRun load_torch_checkpoint(const std::string& path, nn::Module& net, optim::Optimizer& optimizer) {
@@ -193,10 +219,15 @@ TorchRun load_torch_checkpoint(const std::string& path, nn::Module& net, optim::
   Scalars scalars;
   for (const io::TorchScalar& s : archive.scalars()) scalars.emplace(s.name, &s);
   TorchRun run;
-  const int64_t seen = load_moments(archive, scalars, net, optimizer);
-  optimizer.set_step_count(seen);
+  int64_t seen = load_moments(archive, scalars, net, optimizer);
   run.metadata["step"] = std::to_string(int64_t(number_at(archive, scalars, "step").value_or(double(seen))));
   for (const auto& [key, value] : own_metadata(archive)) run.metadata[key] = value;
+  if (dynamic_cast<const optim::Adam*>(&optimizer) == nullptr) {
+    const auto own = run.metadata.find("optimizer_step");
+    seen = parse_integer(own == run.metadata.end() ? run.metadata["step"] : own->second).value_or(0);
+    run.metadata.erase("optimizer_step");
+  }
+  optimizer.set_step_count(seen);
   run.train_rows = rows_of(archive, "train-loss", {"step", "loss"});
   run.valid_rows = rows_of(archive, "valid-loss", {"step", "loss", "min-loss", "max-loss", "std-loss"});
   return run;

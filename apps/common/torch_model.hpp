@@ -26,8 +26,11 @@ struct TorchRun {
   Metadata metadata;                   ///< `step`, and what voxgrad wrote into a checkpoint that it exported
   std::string train_rows, valid_rows;  ///< of train.csv and valid.csv, from the statistics
 };
-/// Weights, Adam's moments and step. FileError: no optimiser in the file, or one that does not fit.
+/// Weights, and Adam's moments and step or SGD's momentum. FileError: no optimiser in the file, or another one than `optimizer`.
 TorchRun load_torch_checkpoint(const std::string& path, nn::Module& net, optim::Optimizer& optimizer);
+
+/// PyTorch's name of what an optimiser keeps per parameter under a name of ours.
+inline std::string torch_state_name(const std::string& ours) { return ours == "momentum" ? "momentum_buffer" : ours; }
 
 /// Whether a file of torch.save holds an optimiser that training can go on with.
 bool has_torch_optimizer(const std::string& path);
@@ -35,7 +38,7 @@ bool has_torch_optimizer(const std::string& path);
 /// What a checkpoint is made of. The metadata come back when voxgrad reads the file; the pipeline and PyTorch do not look at them.
 struct TorchExport {
   nn::Module& net;
-  optim::Optimizer* moments;  ///< Adam's, or none
+  optim::Optimizer* moments;  ///< made as `optimizer` says, or none
   const OptimizerConfig& optimizer;
   const Metadata& metadata;
   std::string train_csv, valid_csv;  ///< contents of the tables

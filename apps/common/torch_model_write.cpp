@@ -53,24 +53,38 @@ void write_state(io::TorchWriter& w, nn::Module& net) {
   w.end();
 }
 
-/// As torch.optim.Adam.state_dict(); `moments` may be absent, as before the first step.
+/// The keys of PyTorch's own groups. What tells AdamW from Adam there is decoupled_weight_decay, which PyTorch writes since 2.6.
+void write_group(io::TorchWriter& w, const OptimizerConfig& c, int64_t parameters) {
+  const bool sgd = c.name == "sgd";
+  w.begin_dict().key("lr").value(c.lr);
+  if (sgd) w.key("momentum").value(c.momentum).key("dampening").value(0.0);
+  else w.key("betas").begin_tuple().value(c.beta1).value(c.beta2).end().key("eps").value(c.eps);
+  w.key("weight_decay").value(c.weight_decay).key(sgd ? "nesterov" : "amsgrad").value(false).key("maximize").value(false).key("foreach").none();
+  if (!sgd) w.key("capturable").value(false).key("decoupled_weight_decay").value(c.name == "adamw");
+  w.key("differentiable").value(false).key("fused").none().key("params").begin_list();
+  for (int64_t i = 0; i < parameters; ++i) w.value(i);
+  w.end().end();
+}
+
+/// As torch.optim's state_dict(); `moments` may be absent, as before the first step. SGD keeps nothing before that, nor without momentum.
 void write_optimizer(io::TorchWriter& w, nn::Module& net, optim::Optimizer* moments, const OptimizerConfig& c) {
   const std::vector<nn::Named> parameters = net.parameters();
+  const bool sgd = c.name == "sgd";
   std::map<std::string, Tensor*> tensors;
-  if (moments)
+  if (moments && !(sgd && moments->step_count() == 0))
     for (const nn::Named& n : moments->state()) tensors[n.name] = n.tensor;
+  const std::vector<std::string> kept = sgd ? std::vector<std::string>{"momentum"} : std::vector<std::string>{"exp_avg", "exp_avg_sq"};
   w.begin_dict().key("state").begin_dict();
-  for (size_t i = 0; i < parameters.size() && moments; ++i) {
-    w.key(int64_t(i)).begin_dict().key("step").value(moments->step_count());
-    for (const char* moment : {"exp_avg", "exp_avg_sq"})
-      w.key(moment).tensor(nn::to_torch(parameters[i].name, *tensors.at(text(moment, "/", parameters[i].name))));
+  for (size_t i = 0; i < parameters.size() && !tensors.empty(); ++i) {
+    w.key(int64_t(i)).begin_dict();
+    if (!sgd) w.key("step").value(moments->step_count());
+    for (const std::string& what : kept)
+      w.key(torch_state_name(what)).tensor(nn::to_torch(parameters[i].name, *tensors.at(what + "/" + parameters[i].name)));
     w.end();
   }
-  w.end().key("param_groups").begin_list().begin_dict();
-  w.key("lr").value(c.lr).key("betas").begin_tuple().value(c.beta1).value(c.beta2).end().key("eps").value(c.eps).key("weight_decay").value(c.weight_decay);
-  w.key("amsgrad").value(false).key("maximize").value(false).key("foreach").none().key("capturable").value(false).key("params").begin_list();
-  for (size_t i = 0; i < parameters.size(); ++i) w.value(int64_t(i));
-  w.end().end().end().end();
+  w.end().key("param_groups").begin_list();
+  write_group(w, c, int64_t(parameters.size()));
+  w.end().end();
 }
 
 }  // namespace
@@ -89,6 +103,7 @@ void save_torch_checkpoint(const std::string& path, const TorchExport& e) {
   write_rows(w, e.valid_csv);
   w.end().key("voxgrad").begin_dict();
   for (const auto& [key, value] : e.metadata) w.key(key).value(value);
+  if (e.moments && e.optimizer.name == "sgd") w.key("optimizer_step").value(std::to_string(e.moments->step_count()));  // Adam's state has it
   w.end().end();
   w.write(path);
 }

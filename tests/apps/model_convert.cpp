@@ -32,10 +32,11 @@ const std::string reference = test::golden("torch_archive/reference");
 
 test::Ran convert(const std::vector<std::string>& words) { return test::run_command(make_convert(), words); }
 
-/// A model as train leaves it, with a checkpoint whose moments are all different.
-void write_model(const std::string& folder) {
+/// A model as train leaves it, with a checkpoint whose moments are all different; `more` settings besides.
+void write_model(const std::string& folder, const std::vector<std::string>& more = {}) {
   Config config;
   for (const char* key : {"model_config.n_layer=2", "model_config.nbf=2", "training_config.patch_size=8", "training_config.crop_size=16"}) config.assign(key);
+  for (const std::string& key : more) config.assign(key);
   make_folders(folder);
   write_file(folder + "/config.yaml", config.yaml(false));
   const TrainConfig c = train_config(config);
@@ -106,6 +107,63 @@ TEST_CASE("convert: a model of ours goes to PyTorch and back to the same bytes")
   io::TorchArchive archive(s.file("torch/checkpoint.pt"));
   CHECK(archive.find("model.down_convs.1.convs.4.num_batches_tracked")->type->name == "int64");
   CHECK(archive.find("model.up_convs.0.upconv.weight")->shape == std::vector<int64_t>{8, 4, 3, 3, 3});
+}
+
+TEST_CASE("convert: AdamW and SGD leave what PyTorch's own optimisers would, and come back to the same bytes") {
+  const std::string name = "training_config.optimizer.name=", o = "optimizer.param_groups.0.";
+  const std::vector<std::string> adam = {"lr", "betas.0", "betas.1", "eps", "weight_decay", "amsgrad", "maximize", "foreach", "capturable", "decoupled_weight_decay", "differentiable", "fused"},
+                                 sgd = {"lr", "momentum", "dampening", "weight_decay", "nesterov", "maximize", "foreach", "differentiable", "fused"};
+  struct Case {
+    std::vector<std::string> settings, group, tensors;
+  };
+  const std::vector<Case> cases = {{{name + "adam"}, adam, {"exp_avg", "exp_avg_sq"}},
+                                   {{name + "adamw", "training_config.optimizer.weight_decay=0.125"}, adam, {"exp_avg", "exp_avg_sq"}},
+                                   {{name + "sgd", "training_config.optimizer.momentum=0.75", "training_config.optimizer.weight_decay=0.25"}, sgd, {"momentum_buffer"}},
+                                   {{name + "sgd"}, sgd, {}}};
+  for (const Case& c : cases) {
+    INFO(c.settings[0] << " " << c.tensors.size());
+    const Scratch s;
+    write_model(s.file("first"), c.settings);
+    convert_model(s.file("first"), s.file("torch"), ModelForm::reference);
+    io::TorchArchive archive(s.file("torch/checkpoint.pt"));
+    std::vector<std::string> group, tensors;
+    std::map<std::string, decltype(io::TorchScalar::value)> values;
+    for (const io::TorchScalar& v : archive.scalars()) {
+      values[v.name] = v.value;
+      if (v.name.starts_with(o) && !v.name.starts_with(o + "params.")) group.push_back(v.name.substr(o.size()));
+    }
+    for (const io::TorchTensor& t : archive.tensors())
+      if (t.name.starts_with("optimizer.state.0.")) tensors.push_back(t.name.substr(18));
+    CHECK(group == c.group);
+    CHECK(tensors == c.tensors);
+    CHECK(values.contains("optimizer.state.0.step") == (c.group == adam));
+    if (c.group == adam) CHECK(std::get<bool>(values.at(o + "decoupled_weight_decay")) == (c.settings[0] == name + "adamw"));
+    if (c.settings.size() == 2) CHECK(std::get<double>(values.at(o + "weight_decay")) == 0.125);
+    if (c.settings.size() == 3) {
+      CHECK(std::get<double>(values.at(o + "momentum")) == 0.75);
+      const std::string parameter = "bottleneck.conv2.bias";  // the fourth parameter, of one axis
+      io::SafeTensors file(s.file("first/checkpoint.safetensors"));
+      const Tensor here = file.tensor("optimizer/momentum/" + parameter), there = archive.tensor(*archive.find("optimizer.state.3.momentum_buffer"));
+      REQUIRE(here.shape() == there.shape());
+      CHECK(std::memcmp(here.raw(), there.raw(), size_t(here.size()) * 4) == 0);
+    }
+    CHECK(has_torch_optimizer(s.file("torch/checkpoint.pt")));
+    CHECK_FALSE(has_torch_optimizer(s.file("torch/results.pt")));
+    convert_model(s.file("torch"), s.file("back"), ModelForm::voxgrad);
+    for (const char* file : {"config.yaml", "weights.safetensors", "checkpoint.safetensors", "train.csv", "valid.csv"}) {
+      INFO(file);
+      CHECK((read_file(s.file(std::string("first/") + file)) == read_file(s.file(std::string("back/") + file))));
+    }
+    // Another optimiser than the configuration's is not taken for a fresh start.
+    const bool is_sgd = c.group == sgd;
+    const TrainConfig config = train_config(ModelFolder(s.file("first")).config());
+    const auto net = make_network(config.model, 1);
+    const auto other = make_optimizer({.name = is_sgd ? "adam" : "sgd", .momentum = is_sgd ? 0.0 : 0.5}, *net);
+    const std::string is = is_sgd ? "sgd" : c.settings[0].substr(name.size()), wanted = is_sgd ? "adam" : "sgd";
+    CHECK(message_of<FileError>([&] { load_torch_checkpoint(s.file("torch/checkpoint.pt"), *net, *other); }) ==
+          s.file("torch/checkpoint.pt") + ": its optimiser is " + is + ", the configuration's " + wanted + ", so that it cannot be resumed with this optimiser. " +
+              "Set training_config.optimizer.name to " + is + ", or start from its weights with --init.");
+  }
 }
 
 TEST_CASE("convert: a published model goes on here, and back to PyTorch with every tensor as it was") {
