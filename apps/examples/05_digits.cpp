@@ -5,6 +5,9 @@
 //   05_digits                      digits drawn by the program, a few seconds; also a test
 //   05_digits FOLDER --out DIR     MNIST or a relative: unpacked IDX files {train,t10k}-{images-idx3,labels-idx1}-ubyte
 
+#include <sys/stat.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
@@ -160,6 +163,12 @@ std::vector<Row> learn(const pu::Objective& risk, const examples::Digits& train,
 }
 
 int run(const std::string& folder, const std::string& out, const Setting& s) {
+  if (!out.empty()) {  // before minutes of work
+    mkdir(out.c_str(), 0777);
+    struct stat info {};
+    check<FileError>(stat(out.c_str(), &info) == 0 && S_ISDIR(info.st_mode) && access(out.c_str(), W_OK) == 0, out,
+                     ": cannot be made, or is no folder that can be written to. Give --out another one.");
+  }
   const bool own = folder.empty();
   const examples::Digits train = own ? examples::draw_digits(3000, s.seed) : examples::read_digits(folder, true);
   const examples::Digits test = own ? examples::draw_digits(1500, s.seed + 1) : examples::read_digits(folder, false);

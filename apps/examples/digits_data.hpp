@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <cstdio>
 #include <fstream>
 #include <iterator>
 #include <string>
@@ -23,27 +24,35 @@ struct Digits {
   int64_t size() const { return int64_t(digit.size()); }
 };
 
+inline std::string hexadecimal(uint32_t word) {
+  char digits[11];
+  std::snprintf(digits, sizeof digits, "0x%08x", word);
+  return digits;
+}
+
 /// The bytes of an IDX file of unsigned bytes with so many axes; its extents are appended to `extent`. Errors: FileError says what was
 /// expected and found.
 inline std::vector<uint8_t> read_idx(const std::string& path, uint32_t axes, std::vector<int64_t>& extent) {
   using voxgrad::FileError;
   std::ifstream file(path, std::ios::binary);
-  voxgrad::check<FileError>(bool(file), path, ": cannot be opened. The folder needs the four unpacked IDX files (gunzip *.gz).");
+  voxgrad::check<FileError>(bool(file), path, ": cannot be opened. The folder needs the four IDX files, unpacked: train-images-idx3-ubyte, ",
+                            "train-labels-idx1-ubyte, t10k-images-idx3-ubyte, t10k-labels-idx1-ubyte.");
   const std::vector<uint8_t> all((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
-  const auto word = [&](size_t i) {
-    return i + 4 <= all.size() ? uint32_t(all[i]) << 24 | uint32_t(all[i + 1]) << 16 | uint32_t(all[i + 2]) << 8 | all[i + 3] : 0u;
-  };
-  voxgrad::check<FileError>(word(0) == (0x0800u | axes), path, ": is no IDX file of bytes with ", axes, " axes (starts with ", word(0),
-                            ", expected ", 0x0800u | axes, ").");
+  const auto word = [&](size_t i) { return uint32_t(all[i]) << 24 | uint32_t(all[i + 1]) << 16 | uint32_t(all[i + 2]) << 8 | all[i + 3]; };
+  const size_t start = 4 + 4 * size_t(axes);
+  voxgrad::check<FileError>(all.size() < 2 || all[0] != 0x1f || all[1] != 0x8b, path, ": is packed by gzip. Unpack it first: gunzip ", path);
+  voxgrad::check<FileError>(all.size() >= start, path, ": ends within its header (", all.size(), " bytes, expected at least ", start, ").");
+  voxgrad::check<FileError>(word(0) == (0x0800u | axes), path, ": is no IDX file of bytes with ", axes, " axes (starts with ", hexadecimal(word(0)),
+                            ", expected ", hexadecimal(0x0800u | axes), ").");
   int64_t count = 1;
   for (uint32_t a = 0; a < axes; ++a) {
     extent.push_back(word(4 + 4 * a));
-    voxgrad::check<FileError>(extent.back() > 0 && extent.back() < 1 << 24, path, ": axis ", a, " has ", extent.back(), " values.");
+    voxgrad::check<FileError>(extent.back() > 0, path, ": axis ", a, " has 0 values.");
     count *= extent.back();
-    voxgrad::check<FileError>(count < int64_t(1) << 32, path, ": says that it holds ", count, " values.");
+    voxgrad::check<FileError>(count <= int64_t(all.size()), path, ": says that it holds ", count, " values, and has ", all.size(), " bytes.");
   }
-  const size_t start = 4 + 4 * size_t(axes);
-  voxgrad::check<FileError>(all.size() == start + size_t(count), path, ": has ", all.size(), " bytes (expected ", start + size_t(count), ").");
+  voxgrad::check<FileError>(all.size() == start + size_t(count), path, ": has ", all.size(), " bytes (expected ", start + size_t(count),
+                            "). Was it cut short, or written to?");
   return {all.begin() + std::ptrdiff_t(start), all.end()};
 }
 
