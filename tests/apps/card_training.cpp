@@ -14,6 +14,7 @@
 #include "catch.hpp"
 #include "common/files.hpp"
 #include "common/trainer.hpp"
+#include "voxgrad/core/parallel.hpp"
 
 using namespace voxgrad;
 using namespace voxgrad::app;
@@ -136,6 +137,24 @@ TEST_CASE("card: a risk that is computed on the CPU takes its patches from there
   std::string said;
   go_on(c, dir.folder(), host_card(), 1, &said);
   CHECK(said.find("loss nnpu is computed on the cpu: patches are cut on the cpu and copied to cuda:0") != std::string::npos);
+}
+
+TEST_CASE("card: beside a card batches are made on the threads that the network leaves free, in the same order") {
+  const int before = threads();
+  CHECK(batches_ahead(nullptr) == 2);
+  std::vector<std::string> tables;
+  for (const auto& [count, ahead] : {std::pair{1, 2}, {4, 4}, {16, 8}}) {
+    set_threads(count);
+    CHECK(batches_ahead(host_card().get()) == ahead);
+    TrainConfig c = config(6);
+    c.training.loss = "nnpu";  // whose batches are always copied
+    c.training.pu.prior = 0.05;
+    Scratch dir;
+    go_on(c, dir.folder(), host_card(), 6);
+    tables.push_back(read_file(dir.file("train.csv")));
+  }
+  set_threads(before);
+  CHECK((tables[0] == tables[1] && tables[0] == tables[2]));
 }
 
 TEST_CASE("card: a run that changes between CPU and card goes on with its moments, and says so") {
