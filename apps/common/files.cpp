@@ -8,7 +8,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <atomic>
 #include <cctype>
 #include <cerrno>
 #include <cstring>
@@ -20,6 +19,7 @@
 
 #include "machine.hpp"
 #include "voxgrad/core/error.hpp"
+#include "voxgrad/io/atomic_name.hpp"
 
 namespace voxgrad::app {
 
@@ -34,14 +34,6 @@ std::string reason(int error, const std::string& path, std::size_t needed) {
   return std::strerror(error);
 }
 
-/// Makes the renaming itself durable. A file system that cannot sync folders is no reason to fail.
-void sync_folder(const std::string& folder) {
-  const int fd = open(folder.empty() ? "." : folder.c_str(), O_RDONLY | O_DIRECTORY);
-  if (fd < 0) return;
-  fsync(fd);
-  close(fd);
-}
-
 }  // namespace
 
 void make_folders(const std::string& path) {
@@ -51,13 +43,8 @@ void make_folders(const std::string& path) {
   check<FileError>(!error, path, ": the folder cannot be made (", error.message(), "). Give another --out.");
 }
 
-AtomicFile::AtomicFile(std::string path) : path_(std::move(path)) {
-  static std::atomic<int> counter{0};
-  const fs::path target(path_);
-  check<FileError>(!fs::is_directory(target), path_, ": is a folder, so no file can be written there.");
-  make_folders(target.parent_path().string());
-  const std::string name = text(".", target.filename().string(), ".", getpid(), "-", counter++, ".tmp");
-  temporary_ = (target.parent_path() / name).string();
+AtomicFile::AtomicFile(std::string path) : path_(std::move(path)), temporary_(io::partial_name(path_)) {
+  make_folders(fs::path(path_).parent_path().string());
 }
 
 AtomicFile::~AtomicFile() {
@@ -65,16 +52,8 @@ AtomicFile::~AtomicFile() {
 }
 
 void AtomicFile::commit() {
-  const int fd = open(temporary_.c_str(), O_RDONLY);
-  check<FileError>(fd >= 0, path_, ": cannot be written (", std::strerror(errno), ").");
-  const bool synced = fsync(fd) == 0 || errno == EINVAL || errno == EROFS;
-  const int sync_error = errno;
-  close(fd);
-  check<FileError>(synced, path_, ": cannot be written (", reason(sync_error, path_, 0), ").");
-  check<FileError>(std::rename(temporary_.c_str(), path_.c_str()) == 0, path_, ": cannot be replaced (",
-                   std::strerror(errno), ").");
+  io::put_in_place(temporary_, path_);
   committed_ = true;
-  sync_folder(fs::path(path_).parent_path().string());
 }
 
 void write_file(const std::string& path, std::string_view content) {

@@ -5,11 +5,11 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
-#include <fstream>
 #include <string>
 #include <vector>
 
 #include "voxgrad/core/error.hpp"
+#include "voxgrad/io/file_writer.hpp"
 
 namespace examples {
 
@@ -97,10 +97,9 @@ inline std::string svg_chart(const std::vector<Panel>& panels) {
 
 /// Writes a file under its name only when it is complete. Errors: FileError.
 inline void write_whole(const std::string& path, const std::string& content) {
-  std::ofstream file(path + ".part", std::ios::binary);
-  file << content;
-  file.close();
-  voxgrad::check<voxgrad::FileError>(bool(file) && std::rename((path + ".part").c_str(), path.c_str()) == 0, path, ": cannot be written.");
+  voxgrad::io::FileWriter file(path);
+  file.put(content);
+  file.commit();
 }
 
 }  // namespace examples

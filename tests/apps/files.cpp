@@ -53,7 +53,7 @@ TEST_CASE("what cannot be written or read is named") {
   const Scratch scratch;
   write_file(scratch.file("plain"), "x");
   CHECK(message_of<FileError>([&] { write_file(scratch.folder(), "x"); }) ==
-        scratch.folder() + ": is a folder, so no file can be written there.");
+        scratch.folder() + ": is a folder, so no file can be written there. Give another name.");
   CHECK(message_of<FileError>([&] {
           write_file(scratch.file("plain/below"), "x");
         }).find(scratch.file("plain")) == 0);

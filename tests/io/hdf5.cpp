@@ -5,9 +5,12 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
+#include <chrono>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
+#include <thread>
 
 #include "catch.hpp"
 #include "voxgrad/io/hdf5_write.hpp"
@@ -223,6 +226,18 @@ TEST_CASE("HDF5: links to other files and text data sets are refused") {
   CHECK(contains(message_of([&] { file.read<float>("/text"); }), "/text holds string (expected numbers)"));
 }
 
+TEST_CASE("HDF5: the same content gives the same bytes at any time") {
+  const TempDir dir;
+  const auto bytes = [&](const char* name) {
+    write_example(dir.file(name));
+    std::ifstream in(dir.file(name), std::ios::binary);
+    return std::string(std::istreambuf_iterator<char>(in), {});
+  };
+  const std::string first = bytes("a.h5");
+  std::this_thread::sleep_for(std::chrono::milliseconds(1100));  // the library counts whole seconds
+  CHECK((bytes("b.h5") == first));
+}
+
 TEST_CASE("HDF5: a folder or a pipe in place of a file is said in one line, with what to give instead") {
   const TempDir dir;
   const std::string folder = dir.file("folder"), says = folder + ": is a folder, but an HDF5 file is needed. ";
@@ -237,6 +252,8 @@ TEST_CASE("HDF5: a folder or a pipe in place of a file is said in one line, with
   const std::string pipe = dir.file("pipe.h5");
   REQUIRE(::mkfifo(pipe.c_str(), 0600) == 0);
   CHECK(message_of([&] { H5File file(pipe); }) == pipe + ": is not a regular file");
+  CHECK(message_of([&] { H5Writer file(pipe); }) == pipe + ": is a pipe, so no file can be written there. Give another name.");
+  CHECK(fs::is_fifo(pipe));
   std::ofstream(dir.file("text.h5")) << std::string(4096, 'x');
   const std::string text = message_of([&] { H5File file(dir.file("text.h5")); });
   CHECK(contains(text, "text.h5: is not an HDF5 file"));

@@ -2,6 +2,7 @@
 // TIFF stacks that we write, read back with libtiff itself: tags, samples, description, parts, failure.
 
 #include <sys/resource.h>
+#include <sys/stat.h>
 
 #include <csignal>
 #include <cstring>
@@ -217,6 +218,10 @@ TEST_CASE("TIFF writer: unfinished work leaves nothing, a finished file replaces
   }
   CHECK(folder.files() == 1);
   CHECK(message_of<FileError>([&] { TiffWriter w(folder / "no/such/a.tif", volume.extent, SampleType::u8); }).find("no/such/a.tif: cannot be written (") != std::string::npos);
+  const std::string pipe = folder / "pipe.tif";
+  REQUIRE(::mkfifo(pipe.c_str(), 0600) == 0);
+  CHECK(message_of<FileError>([&] { TiffWriter w(pipe, volume.extent, SampleType::u8); }) == pipe + ": is a pipe, so no file can be written there. Give another name.");
+  CHECK(std::filesystem::is_fifo(pipe));
   CHECK_THROWS_AS(TiffWriter(folder / "b.tif", volume.extent, SampleType::f64), DTypeError);
   CHECK_THROWS_AS(TiffWriter(folder / "b.tif", {0, 5, 6}, SampleType::u8), ShapeError);
 }

@@ -2,24 +2,21 @@
 #pragma once
 // A file that appears under its name only when complete.
 
-#include <unistd.h>
-
 #include <cstdint>
 #include <cstdio>
 #include <string>
 #include <string_view>
 
 #include "voxgrad/core/error.hpp"
+#include "voxgrad/io/atomic_name.hpp"
 
 namespace voxgrad::io {
 
-/// Writes a hidden file beside `path`; commit() gives it its name, without it nothing is left. FileError: no folder, permission or space.
+/// Writes a hidden file beside `path`; commit() gives it its name, without it nothing is left. FileError: no folder, permission or space, or
+/// something that is no file has the name.
 class FileWriter {
  public:
-  explicit FileWriter(const std::string& path) : path_(path) {
-    const size_t slash = path.find_last_of('/');
-    const std::string folder = slash == std::string::npos ? "" : path.substr(0, slash + 1);
-    partial_ = folder + "." + path.substr(folder.size()) + ".part-" + std::to_string(getpid());
+  explicit FileWriter(const std::string& path) : path_(path), partial_(partial_name(path)) {
     out_ = std::fopen(partial_.c_str(), "wb");
     check<FileError>(out_ != nullptr, path, ": cannot be written (no such folder, or no permission)");
   }
@@ -39,11 +36,11 @@ class FileWriter {
   uint64_t written() const { return written_; }
 
   void commit() {
-    ok_ = std::fflush(out_) == 0 && fsync(fileno(out_)) == 0 && ok_;
     ok_ = std::fclose(out_) == 0 && ok_;
     out_ = nullptr;
-    committed_ = ok_ && std::rename(partial_.c_str(), path_.c_str()) == 0;
-    check<FileError>(committed_, path_, ": writing ", written_, " bytes failed (disk full or quota?)");
+    check<FileError>(ok_, path_, ": writing ", written_, " bytes failed (disk full or quota?)");
+    put_in_place(partial_, path_);
+    committed_ = true;
   }
 
  private:

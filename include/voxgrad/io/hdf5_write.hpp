@@ -2,10 +2,9 @@
 #pragma once
 // HDF5 files, writing: everything goes to a temporary name beside the target and is renamed by commit().
 
-#include <unistd.h>
-
 #include <algorithm>
 
+#include "voxgrad/io/atomic_name.hpp"
 #include "voxgrad/io/hdf5.hpp"
 
 namespace voxgrad::io {
@@ -19,7 +18,7 @@ struct H5Storage {
 /// A new HDF5 file. Nothing appears under `path` before commit(); without it the temporary file is removed.
 class H5Writer {
  public:
-  explicit H5Writer(const std::string& path) : path_(path), temporary_(text(path, ".tmp", ::getpid())) {
+  explicit H5Writer(const std::string& path) : path_(path), temporary_(partial_name(path)) {
     h5::Guard guard;
     h5::Id access(H5Pcreate(H5P_FILE_ACCESS), H5Pclose);
 #if H5_VERSION_GE(1, 10, 7)
@@ -44,6 +43,7 @@ class H5Writer {
     h5::Id space(H5Screate_simple(int(dims.size()), dims.data(), nullptr), H5Sclose);
     h5::Id plist(H5Pcreate(H5P_DATASET_CREATE), H5Pclose), links(H5Pcreate(H5P_LINK_CREATE), H5Pclose);
     H5Pset_create_intermediate_group(links.get(), 1);
+    H5Pset_obj_track_times(plist.get(), false);  // the same content gives the same file
     bool empty = shape.empty();
     for (int64_t s : shape) empty = empty || s == 0;
     if (!empty && (storage.gzip > 0 || !storage.chunk.empty())) {
@@ -133,8 +133,7 @@ class H5Writer {
     const bool ok = H5Fflush(file_.get(), H5F_SCOPE_GLOBAL) >= 0;
     const bool closed = file_.close();
     check<FileError>(ok && closed, path_, ": cannot be written", h5::reason(), ". Is the disk full?");
-    check<FileError>(std::rename(temporary_.c_str(), path_.c_str()) == 0, path_,
-                     ": cannot be written: ", std::strerror(errno), ".");
+    put_in_place(temporary_, path_);
     committed_ = true;
   }
 

@@ -4,9 +4,6 @@
 // Facts behind the choices: never "images=N" (ImageJ would then ignore the directories and shift every plane), never a
 // predictor with deflate (ImageJ shows wrong pixels without a message), frames=T so that a movie opens as time.
 
-#include <fcntl.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <array>
 #include <cerrno>
@@ -20,6 +17,7 @@
 #include <vector>
 
 #include "voxgrad/data/volume.hpp"
+#include "voxgrad/io/atomic_name.hpp"
 #include "voxgrad/io/sample_type.hpp"
 #include "voxgrad/io/tiff_handle.hpp"
 #include "voxgrad/version.hpp"
@@ -105,9 +103,7 @@ class TiffWriter {
     finish_part();
     std::vector<std::string> names;
     for (const Part& part : parts_) {
-      std::error_code error;
-      std::filesystem::rename(part.temporary, part.name, error);
-      check<FileError>(!error, part.name, ": cannot be put in place (", error.message(), ")");
+      put_in_place(part.temporary, part.name);
       names.push_back(part.name);
     }
     parts_.clear();
@@ -159,8 +155,7 @@ class TiffWriter {
       number.insert(0, number.size() < 3 ? 3 - number.size() : 0, '0');
       name = (has_end ? path_.substr(0, dot) : path_) + "_part" + number + (has_end ? path_.substr(dot) : "");
     }
-    const size_t base = name.find_last_of('/') + 1;
-    parts_.push_back({name.substr(0, base) + "." + name.substr(base) + ".part-" + std::to_string(::getpid()), name});
+    parts_.push_back({partial_name(name), name});
     handle_ = TiffHandle(parts_.back().temporary, bigtiff_ ? "w8" : "w", 0);
     check<FileError>(bool(handle_), name, ": cannot be written (", handle_.messages().error, ")");
     in_part_ = 0;
@@ -231,15 +226,9 @@ class TiffWriter {
     TIFFSetField(tiff, 50839, uint32_t(block.size()), block.data());
   }
 
-  /// Flushes the part to disk, so that its name never stands for missing data.
   void finish_part() {
     handle_.close();
     if (!handle_.messages().error.empty()) fail();
-    const int fd = ::open(parts_.back().temporary.c_str(), O_RDONLY | O_CLOEXEC);
-    const bool flushed = fd >= 0 && ::fsync(fd) == 0;
-    const std::string why = std::strerror(errno);
-    if (fd >= 0) ::close(fd);
-    check<FileError>(flushed, path_, ": cannot be written (", why, ")");
   }
 
   [[noreturn]] void fail() const {
