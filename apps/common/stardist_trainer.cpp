@@ -167,12 +167,10 @@ void StarDistTrainer::run() {
     stepper_->step(batches.next(), rate_);
     report(false);
     ++step_;
-    const bool epoch = step_ % per_epoch == 0;
-    if (epoch) {
-      report(true);
-      finish_epoch(valid = validate());
-    }
-    if (prior_ && prior_->due(step_)) update_prior();
+    const bool epoch = step_ % per_epoch == 0, estimate = prior_ && prior_->due(step_);
+    if (epoch || estimate) report(true);
+    if (estimate) update_prior();  // before the validation, which then is the first under the new prior
+    if (epoch) finish_epoch(valid = validate());
     const bool stop = session_.stop_requested();
     if (epoch || stop || session_.checkpoint_requested()) checkpoint();
     progress->update(step_, fields);

@@ -177,13 +177,14 @@ void Trainer::run() {
     train_step();
     report(false);
     ++step_;
-    if (step_ % config_.training.valid_interval == 0 || step_ == total) {
-      report(true);
+    const bool validation = step_ % config_.training.valid_interval == 0 || step_ == total, estimate = auto_prior_ && auto_prior_->due(step_);
+    if (validation || estimate) report(true);
+    if (estimate) update_prior();  // before the validation, which then is the first under the new prior
+    if (validation) {
       const Validation v = validate();
       valid = v.mean;
       finish_validation(v);
     }
-    if (auto_prior_ && auto_prior_->due(step_)) update_prior();
     const bool stop = session_.stop_requested();
     if (step_ % config_.training.checkpoint_interval == 0 || step_ == total || stop || session_.checkpoint_requested()) checkpoint();
     progress->update(step_, fields);

@@ -14,6 +14,7 @@
 #include "common/tables.hpp"
 #include "common/trainer.hpp"
 #include "common/training_data.hpp"
+#include "voxgrad/io/safetensors.hpp"
 
 using namespace voxgrad;
 using namespace voxgrad::app;
@@ -94,6 +95,24 @@ TEST_CASE("auto prior: training finds the events that nobody marked, and resumes
     INFO(file);
     CHECK((read_file(dir.file("whole") + file) == read_file(dir.file("parts") + file)));
   }
+}
+
+TEST_CASE("auto prior: weights of the last step are validated under the prior that was estimated there") {
+  const Scratch dir;
+  const TrainConfig c = auto_config(30);  // the first estimate comes with the last step
+  const auto net = make_network(c.model, c.seed);
+  QuietSession session{{{"--progress", "none"}}};
+  Trainer trainer(c, *net, std::make_shared<Crops>(half_labelled(40, 1), false), std::make_shared<Crops>(half_labelled(40, 2), false),
+                  ModelFolder(dir.folder()), session);
+  trainer.run();
+  const CsvTable prior = CsvTable::read(dir.file("prior.csv")), risk = CsvTable::read(dir.file("risk.csv"));
+  REQUIRE(prior.rows() == 1);
+  REQUIRE(std::abs(prior.number(0, "prior") - risk.number(29, "prior")) > 0.1 * risk.number(29, "prior"));  // so the comparison starts anew
+  const CsvTable valid = CsvTable::read(dir.file("valid.csv"));
+  CHECK(trainer.best() == valid.number(valid.rows() - 1, "loss"));
+  CHECK(trainer.best_step() == 30);
+  CHECK(io::SafeTensors(dir.file("weights.safetensors")).metadata().at("step") == "30");
+  CHECK(io::SafeTensors(dir.file("checkpoint.safetensors")).metadata().contains("best"));
 }
 
 TEST_CASE("auto prior: starts at the labelled share, stays inside its bounds, and ignores a network that says nothing") {

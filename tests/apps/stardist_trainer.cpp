@@ -270,6 +270,17 @@ TEST_CASE("stardist: a prior that is estimated finds the objects that nobody ann
   }
 }
 
+TEST_CASE("stardist: weights of the last epoch are validated under the prior that was estimated there") {
+  Scratch dir;
+  Job job(estimating(2), dir.folder(), {half_annotated(10, 0), half_annotated(8, 100), "half", "percentile"});  // the first estimate comes with the last step
+  job.trainer.run();
+  const CsvTable prior = CsvTable::read(dir.file("prior.csv")), risk = CsvTable::read(dir.file("risk.csv")), valid = CsvTable::read(dir.file("valid.csv"));
+  REQUIRE(prior.rows() == 1);
+  REQUIRE(std::abs(prior.number(0, "prior") - risk.number(59, "prior")) > 0.1 * risk.number(59, "prior"));  // so the comparison starts anew
+  CHECK(job.trainer.best() == valid.number(1, "loss"));
+  CHECK(job.trainer.best_epoch() == 2);
+}
+
 TEST_CASE("stardist: where a prior cannot be estimated training says why") {
   const auto refusal = [](const StarDistRun& run, std::shared_ptr<const stardist::ExampleSource> train, std::shared_ptr<const stardist::ExampleSource> valid) {
     Scratch dir;
