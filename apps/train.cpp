@@ -12,6 +12,7 @@
 #include "common/model_bundle.hpp"
 #include "common/model_convert.hpp"
 #include "common/model_folder.hpp"
+#include "common/pu_keys.hpp"
 #include "common/stardist_commands.hpp"
 #include "common/stardist_model.hpp"
 #include "common/torch_model.hpp"
@@ -52,6 +53,9 @@ Config gather_config(const Arguments& a, Session& session, const std::string& re
   }
   for (const Shortcut& s : shortcuts)
     if (a.given(s.option)) config.set(s.key, a.get(s.option), s.option);
+  for (const char* share : {"--prior", "--prior-prime"})  // in a file 0 says that none is given
+    if (a.given(share))
+      check<UsageError>(parse_real(a.get(share)).value_or(1) > 0, share, " is '", a.get(share), "' (expected a number above 0 and below 1).");
   const auto list_of = [](const std::vector<std::string>& names) {
     std::string yaml = "[";
     for (const std::string& n : names) yaml += (yaml.size() > 1 ? ", " : "") + json_quote(n);
@@ -137,6 +141,7 @@ int run_train(const Arguments& given, Session& session) {
   const std::shared_ptr<const Card> card = chosen_card(a, session);
   if (card) check_card_loss(config.training);
   make_loss(config.training);  // refuses what does not go together before any data is read
+  tell_idle_pu_keys(full, config.training.loss, a.flag("--strict"), session);
   check<UsageError>(!config.dataset.empty(), "no data set. Name an HDF5 file, or set 'dataset' in the configuration.");
   check<UsageError>(!folder.has_torch() || folder.has_weights() || folder.has_checkpoint(), named, ": is a folder of the published pipeline, into which nothing is ",
                     "written. Go on from it in a new one: --continue ", named, " --out DIR");

@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "model_folder.hpp"
+#include "pu_keys.hpp"
 #include "voxgrad/autograd/record.hpp"
 #include "voxgrad/metrics/components.hpp"
 #include "voxgrad/ops/loss.hpp"
@@ -113,7 +114,8 @@ Loss::Loss(const TrainingConfig& config)
   check<UsageError>(risk_->needs_prior || !config_.prior_auto, "loss ", name_, " takes no prior, so ", pu, "prior cannot be auto.");
   check<UsageError>(!config_.movie_priors || config_.reduction == "volume", pu, "movie_priors needs ", pu,
                     "reduction: volume (one prior for each crop).");
-  check<UsageError>(!config_.movie_priors || (risk_->needs_prior && !risk_->needs.prior_among_unlabeled && !config_.prior_auto), pu,
+  const bool by_movie = risk_->needs_prior && !risk_->needs.prior_among_unlabeled && reads_pu_key(name_, "movie_priors");
+  check<UsageError>(!config_.movie_priors || (by_movie && !config_.prior_auto), pu,
                     "movie_priors does not go with ", config_.prior_auto ? std::string("prior auto.") : text("loss ", name_, "."));
   check<UsageError>(!risk_->needs.negatives || config_.labels == "codes", "loss ", name_, " needs voxels that are known to be negative: ",
                     "label volumes with the codes 0 unlabeled, 1 positive, 2 negative, 255 ignored, and ", pu, "labels: codes.");

@@ -10,6 +10,7 @@
 
 #include "files.hpp"
 #include "model_bundle.hpp"
+#include "pu_keys.hpp"
 #include "stardist_commands.hpp"
 #include "stardist_model.hpp"
 #include "stardist_trainer.hpp"
@@ -122,6 +123,7 @@ int train_stardist(const Arguments& a, Session& session, const Config& first, co
   settle_patches(full, session);
   run = stardist_run(full);
   const std::shared_ptr<const Card> card = chosen_card(a, session);
+  tell_idle_pu_keys(full, run.loss, a.flag("--strict"), session);
   check<UsageError>(!run.common.dataset.empty(), "no data set. Name an HDF5 file or a folder with images and masks, or set 'dataset' in the configuration.");
   if (!resuming && (folder.has_weights() || folder.has_checkpoint()))
     check<UsageError>(a.flag("--overwrite"), named, " already holds a model. Use --resume auto to go on, --overwrite to start again, ",

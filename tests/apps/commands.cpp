@@ -312,6 +312,14 @@ TEST_CASE("train: a risk needs its prior, and keeps its terms") {
   CHECK(has(none.err, "voxgrad train: loss nnpu needs the class prior"));
   const Ended range = run(dir.folder(), train("model", {"--loss", "nnpu", "--prior", "1.5"}));
   CHECK(has(range.err, "--prior: training_config.pu.prior is '1.5'"));
+  for (const char* option : {"--prior", "--prior-prime"}) {
+    const Ended zero = run(dir.folder(), train("model", {"--loss", "nnpu", option, "0.0"}));
+    CHECK(zero.code == 2);
+    CHECK(has(zero.err, std::string("voxgrad train: ") + option + " is '0.0' (expected a number above 0 and below 1)."));
+  }
+  const Ended forgotten = run(dir.folder(), train("model", {"--prior", "0.05"}));  // without --loss
+  CHECK(forgotten.code == 2);
+  CHECK(has(forgotten.err, "voxgrad train: --prior: training_config.pu.prior is 0.05 and has no effect on the training: loss mse does not read it"));
   const Ended done = run(dir.folder(), train("model", {"--loss", "abs_pu", "--prior", "0.05", "--prior-prime", "0.4", "--surrogate", "focal2"}));
   INFO(done.err);
   CHECK(done.code == 0);
