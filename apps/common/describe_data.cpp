@@ -15,6 +15,7 @@
 #include "samples.hpp"
 #include "tables.hpp"
 #include "voxgrad/data/hdf5_dataset.hpp"
+#include "voxgrad/io/keras_weights.hpp"
 #include "voxgrad/io/random_file.hpp"
 
 namespace voxgrad::app {
@@ -187,6 +188,11 @@ Description describe_hdf5(const std::string& path) {
   if (listing.refused > 1) d.notes.push_back(fmt::format("{} more data sets cannot be read, for such a reason", listing.refused - 1));
   if (listing.cut) d.notes.push_back("the file has very many groups; not all were looked at");
   d.fields = {{"format", "hdf5"}, {"datasets", listing.sets.size()}};
+  if (io::keras3_layout(file)) {
+    d.kind = "weights in Keras 3's own format (HDF5)";
+    d.use = "in Keras, load it and save it as '*.h5', not '*.weights.h5'.";
+    return d;
+  }
   d.use = listing.sets.empty() ? "it holds no data sets." : "not a training set: that has /train/<movie>/input, label and events. Movies to predict on are TIFF files.";
   return d;
 }

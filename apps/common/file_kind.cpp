@@ -125,7 +125,8 @@ FileIdentity identify_file(const std::string& path) {
   for (std::size_t at = 0; at + 8 <= head.size(); at = at ? 2 * at : 512)
     if (has_at(head, at, "\x89HDF\r\n\x1a\n")) return {FileKind::hdf5, "HDF5", ""};
   if (has_at(head, 0, "PK\x03\x04") || has_at(head, 0, "PK\x05\x06")) return identify_zip(file, head);
-  if (is_safetensors(head, file.size())) return {FileKind::safetensors, "safetensors", ""};
+  const bool promised = has_ending(path, {".safetensors"}) && has_at(head, 8, "{"sv);  // cut off or damaged: its reader says what is wrong
+  if (promised || is_safetensors(head, file.size())) return {FileKind::safetensors, "safetensors", ""};
   // A PyTorch file before 1.6 starts with a pickled magic number.
   if (has_at(head, 0, "\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19"sv)) return {FileKind::torch, "PyTorch file in the format before 1.6", ""};
   if (has_at(head, 0, "\x80\x02"sv) || has_at(head, 0, "\x80\x03"sv) || has_at(head, 0, "\x80\x04"sv))

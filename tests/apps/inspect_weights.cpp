@@ -10,6 +10,7 @@
 #include "apps/run_command.hpp"
 #include "apps/scratch.hpp"
 #include "apps/shared_data.hpp"
+#include "apps/throws.hpp"
 #include "catch.hpp"
 #include "common/files.hpp"
 #include "common/model_folder.hpp"
@@ -17,6 +18,8 @@
 #include "common/stardist_folder.hpp"
 #include "io/real_data.hpp"
 #include "npy.hpp"
+#include "voxgrad/io/hdf5_write.hpp"
+#include "voxgrad/io/safetensors.hpp"
 
 namespace fs = std::filesystem;
 using namespace voxgrad;
@@ -110,6 +113,18 @@ TEST_CASE("inspect: files that are no weights are one line that says what would 
   const auto [code, out] = inspect({s.file("cut.pt")});
   CHECK(code == 1);
   CHECK(has(out, "cut.pt: the zip archive is incomplete: its directory, which lies at the end, is missing (truncated copy?).\n"));
+  // A header that promises more than the file has: still safetensors, cut off.
+  write_file(s.file("cut.safetensors"), std::string("\x60\0\0\0\0\0\0\0", 8) + R"({"a":{"dtype":"F32","shape":[1])");
+  CHECK(inspect({s.file("cut.safetensors")}).out.find("unknown kind of file") == std::string::npos);
+  CHECK(message_of<FileError>([&] { network_shapes(io::SafeTensors(s.file("cut.safetensors")), ""); }).find(s.file("cut.safetensors") + ": ") == 0);
+  {
+    io::H5Writer keras3(s.file("k.weights.h5"));
+    const float zero = 0;
+    keras3.write<float>("/layers/conv3d/vars/0", {1}, &zero);
+    keras3.commit();
+  }
+  CHECK(has(inspect({s.file("k.weights.h5")}).out, "weights in Keras 3's own format (HDF5)\n"));
+  CHECK(has(inspect({s.file("k.weights.h5")}).out, "-> in Keras, load it and save it as '*.h5', not '*.weights.h5'.\n"));
   make_folders(s.file("saved"));
   write_file(s.file("saved/saved_model.pb"), "x");
   CHECK(has(inspect({s.file("saved")}).out, "is a TensorFlow SavedModel. Of Keras, StarDist folders are read"));

@@ -86,6 +86,7 @@ TEST_CASE("torch archive: deep, endless and multiplied values end") {
   std::string deep = "N";
   for (int i = 0; i < 100000; ++i) deep += "\x85";
   CHECK(has(read_pickled(deep + "."), "nested deeper than 200"));
+  CHECK(read_pickled(")" + std::string(100000, '\x85') + ".").size() < 300);  // a name of thousands of parts is not repeated
   CHECK(has(read_pickled("]q\1h\1a."), "nested deeper than 200"));         // a list in itself
   CHECK(has(read_pickled("}q\1" + word("x") + "h\1s."), "nested deeper"));  // a dictionary in itself
   CHECK(has(read_pickled("}" + word(std::string(5000, 'k')) + "Ns."), "4096 bytes"));

@@ -58,15 +58,17 @@ inline Tensor read(const H5File& file, const std::string& dataset) {
 
 }  // namespace keras
 
+/// Whether a file without layer names has the layout of Keras 3's save_weights("*.weights.h5"), which is not read.
+inline bool keras3_layout(const H5File& file) { return file.is_group("/layers") || file.is_group("/_layer_checkpoint_dependencies"); }
+
 /// Reads a weight file of Keras 1 to 3 in the HDF5 layout, or the weights of a whole model. FileError when it is none.
 inline KerasWeights read_keras_weights(const std::string& path) {
   const H5File file(path);
   const std::string root = file.is_group("/model_weights") ? "/model_weights" : "/";
   if (!file.has_attribute(root, "layer_names") && !file.has_attribute(root, "layer_names0")) {
-    const bool keras3 = file.is_group("/layers") || file.is_group("/_layer_checkpoint_dependencies");
     throw FileError(text(path, ": holds no Keras weights (no attribute 'layer_names'). ",
-                         keras3 ? "It is in Keras 3's own format; load it there and save it as '*.h5', not '*.weights.h5'."
-                                : "Expected a file written by Keras' save_weights or by StarDist."));
+                         keras3_layout(file) ? "It is in Keras 3's own format; load it there and save it as '*.h5', not '*.weights.h5'."
+                                             : "Expected a file written by Keras' save_weights or by StarDist."));
   }
   KerasWeights result{keras::version_of(file, root, "keras_version"), keras::version_of(file, root, "backend"), {}};
   const std::string prefix = root == "/" ? "/" : root + "/";

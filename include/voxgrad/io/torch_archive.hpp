@@ -71,7 +71,7 @@ class TorchArchive {
   using Kind = Pickle::Kind;
   const Pickle& p() const { return file_.pickle(); }
   [[noreturn]] void fail(const std::string& what) const {
-    throw FileError(text(path(), ": '", name_.empty() ? "(root)" : name_, "' ", what, "."));
+    throw FileError(text(path(), ": '", name_.empty() ? "(root)" : name_.size() > 100 ? name_.substr(0, 100) + "..." : name_, "' ", what, "."));
   }
 
   /// Adds what lies below one value; `name_` is its name. A list in itself ends at the depth limit, a list used a thousand
