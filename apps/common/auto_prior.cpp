@@ -107,8 +107,8 @@ std::vector<int64_t> AutoPrior::drawn(const std::vector<int64_t>& from, uint64_t
   return which;
 }
 
-/// Adds a patch of each crop. everything: all its voxels count, else the labelled ones alone. Without a network only counts.
-void AutoPrior::score(models::UNet3d* net, const data::CropSource& source, const std::vector<int64_t>& which, uint64_t stream,
+/// Adds a patch of each crop. everything: all its voxels count, else the labelled ones alone. Without logits only counts.
+void AutoPrior::score(const Logits& logits, const data::CropSource& source, const std::vector<int64_t>& which, uint64_t stream,
                       bool everything, CropScores& into) const {
   const int64_t p = config_.training.patch_size, voxels = p * p * p, most = config_.training.inference_batch_size;
   const data::AugmentOptions cut{.flip = false, .random_crop = config_.training.random_crop};
@@ -130,37 +130,36 @@ void AutoPrior::score(models::UNet3d* net, const data::CropSource& source, const
       into.labelled += double(labels.count(pu::P));
       into.everything += double(labels.count(pu::population));
     }
-    if (net) into.all.add(net->logits(Tensor::from(input, shape)), labels);
+    if (logits) into.all.add(logits(Tensor::from(input, shape)), labels);
   }
 }
 
 /// The scores that say how many positives are in crops around events, or in random ones.
-CropScores AutoPrior::collect(models::UNet3d* net, uint64_t stream, bool centred) const {
+CropScores AutoPrior::collect(const Logits& logits, uint64_t stream, bool centred) const {
   CropScores s;
   const std::vector<int64_t>& events = valid_centred_.empty() ? valid_random_ : valid_centred_;
-  score(net, *valid_, drawn(events, stream), stream, centred || (valid_centred_.empty() && !held_out_), s);
+  score(logits, *valid_, drawn(events, stream), stream, centred || (valid_centred_.empty() && !held_out_), s);
   if (centred) return s;
   if (held_out_) {
     const Source random = held_out_(config_.training.pu.estimate.crops, stream);
     std::vector<int64_t> all(size_t(random->size()));
     std::iota(all.begin(), all.end(), int64_t(0));
-    score(net, *random, all, stream + 1, true, s);
+    score(logits, *random, all, stream + 1, true, s);
   } else if (!valid_centred_.empty()) {
-    score(net, *valid_, drawn(valid_random_, stream), stream + 1, true, s);
+    score(logits, *valid_, drawn(valid_random_, stream), stream + 1, true, s);
   }
   return s;
 }
 
-PriorUpdate AutoPrior::estimate(models::UNet3d& net, int64_t step, double in_use) {
+PriorUpdate AutoPrior::estimate(const Logits& logits, int64_t step, double in_use) {
   NoGrad no_grad;
-  net.eval();
   PriorUpdate u;
   u.prior = in_use;
   u.low = u.high = u.estimate = 0;
   bool told = true;
   for (const auto& [centred, weight] : {std::pair{true, centred_share_}, {false, 1 - centred_share_}}) {
     if (weight == 0) continue;
-    const CropScores s = collect(&net, uint64_t(step) * 4 + (centred ? 2 : 0), centred);
+    const CropScores s = collect(logits, uint64_t(step) * 4 + (centred ? 2 : 0), centred);
     if (s.events < 2 || s.everything <= s.labelled) {  // of rare events, few crops hold any: this draw says nothing
       u.few = true;
       return u;

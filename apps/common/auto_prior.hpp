@@ -57,8 +57,10 @@ class AutoPrior {
   double labelled() const { return labelled_; }  ///< share of the training crops' voxels that is labelled: the lowest possible prior
   bool due(int64_t step) const { return estimate_due(config_.training.pu.estimate, step); }
 
-  /// An estimate with the network in evaluation mode, and the prior that follows from it and from the one in use.
-  PriorUpdate estimate(models::UNet3d& net, int64_t step, double in_use);
+  /// Logits of patches [N,D,H,W,1], the network's in evaluation mode.
+  using Logits = std::function<Tensor(const Tensor& input)>;
+  /// An estimate, and the prior that follows from it and from the one in use.
+  PriorUpdate estimate(const Logits& logits, int64_t step, double in_use);
   /// How many estimates were used so far: the state of a checkpoint.
   int64_t used() const { return used_; }
   void restore(int64_t used) { used_ = used; }
@@ -66,9 +68,9 @@ class AutoPrior {
  private:
   using Source = std::shared_ptr<const data::CropSource>;
   std::vector<int64_t> drawn(const std::vector<int64_t>& from, uint64_t stream) const;
-  void score(models::UNet3d* net, const data::CropSource& source, const std::vector<int64_t>& which, uint64_t stream, bool everything,
+  void score(const Logits& logits, const data::CropSource& source, const std::vector<int64_t>& which, uint64_t stream, bool everything,
              CropScores& into) const;
-  CropScores collect(models::UNet3d* net, uint64_t stream, bool centred) const;
+  CropScores collect(const Logits& logits, uint64_t stream, bool centred) const;
 
   TrainConfig config_;
   Source valid_;

@@ -92,13 +92,29 @@ class CardStepper final : public Stepper {
     return std::exchange(results_, {});
   }
 
-  double validation_loss(LossBatch batch) override {
+  /// As many crops at a time as a step has, so that one plan serves.
+  Tensor logits(const Tensor& input) override {
     fetch_weights();
     if (!std::exchange(validated_, true)) inference_.changed();
-    const int64_t p = parts_.config.patch_size;
-    inference_.plan(parts_.config.batch_size, {p, p, p}, cuda::NormMode::running_statistics);
+    const int64_t p = parts_.config.patch_size, most = parts_.config.batch_size, count = input.shape()[0];
+    inference_.plan(most, {p, p, p}, cuda::NormMode::running_statistics);
+    if (count <= most) return inference_.logits(input);
+    Shape shape = input.shape();
+    shape.set(-1, parts_.net.options().out_channels);
+    Tensor all(shape);
+    const int64_t in_each = input.size() / count, out_each = all.size() / count;
+    for (int64_t first = 0; first < count; first += most) {
+      Shape part = input.shape();
+      part.set(0, std::min(most, count - first));
+      const Tensor some = inference_.logits(input.view(part, first * in_each));
+      std::copy_n(some.span<float>().begin(), some.size(), all.mutable_span<float>().begin() + first * out_each);
+    }
+    return all;
+  }
+
+  double validation_loss(LossBatch batch) override {
     NoGrad no_grad;
-    batch.logits = inference_.logits(batch.input);
+    batch.logits = logits(batch.input);
     return parts_.loss(batch, false).loss.item();
   }
 

@@ -25,6 +25,11 @@ class CpuStepper final : public Stepper {
   Holding hold(std::shared_ptr<const data::CropSource>, const data::LoaderOptions&) override { return {}; }
   void step_held(int64_t, int64_t) override { throw Error("the cpu holds no training set"); }
   std::vector<StepResult> results(bool) override { return std::exchange(results_, {}); }
+  Tensor logits(const Tensor& input) override {
+    NoGrad no_grad;
+    parts_.net.eval();
+    return parts_.net.logits(input);
+  }
   double validation_loss(LossBatch batch) override {
     parts_.net.eval();
     return parts_.loss.of(parts_.net, std::move(batch)).loss.item();

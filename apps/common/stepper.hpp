@@ -38,6 +38,8 @@ class Stepper {
   virtual void step_held(int64_t epoch, int64_t position) = 0;
   /// Results of the steps since the last call, oldest first. Unless `all`, those that would have to be waited for come later.
   virtual std::vector<StepResult> results(bool all) = 0;
+  /// Logits of crops in evaluation mode.
+  virtual Tensor logits(const Tensor& input) = 0;
   /// The loss of a batch in evaluation mode.
   virtual double validation_loss(LossBatch batch) = 0;
   virtual void fetch() = 0;

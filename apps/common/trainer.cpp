@@ -224,8 +224,7 @@ double Trainer::validation_loss(const data::Batch& batch) {
 /// A new estimate of the prior. When it moves the prior by more than a tenth, validation losses before and after do not compare.
 void Trainer::update_prior() {
   const double before = loss_.prior();
-  stepper_->fetch();
-  const PriorUpdate u = auto_prior_->estimate(net_, step_, before);
+  const PriorUpdate u = auto_prior_->estimate([&](const Tensor& x) { return stepper_->logits(x); }, step_, before);
   loss_.set_prior(u.prior, auto_prior_->labelled());
   tell_estimate(u, step_, before, auto_prior_->used(), folder_.path(), session_);
   if (u.few) return;

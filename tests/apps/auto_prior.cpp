@@ -5,6 +5,7 @@
 
 #include <filesystem>
 
+#include "apps/host_card.hpp"
 #include "apps/scratch.hpp"
 #include "apps/throws.hpp"
 #include "apps/tiny.hpp"
@@ -48,15 +49,20 @@ TrainConfig auto_config(int64_t steps) {
   return c;
 }
 
-void train(const TrainConfig& c, const std::string& folder, bool resume, std::string* said = nullptr) {
+void train(const TrainConfig& c, const std::string& folder, bool resume, std::string* said = nullptr, std::shared_ptr<const Card> card = nullptr) {
   const auto net = make_network(c.model, c.seed);
   std::filesystem::create_directories(folder);
   QuietSession session{{{"--progress", "none"}}};
   Trainer trainer(c, *net, std::make_shared<Crops>(half_labelled(40, 1), false), std::make_shared<Crops>(half_labelled(40, 2), false),
-                  ModelFolder(folder), session);
+                  ModelFolder(folder), session, {}, std::move(card));
   if (resume) trainer.resume();
   trainer.run();
   if (said) *said = session.err();
+}
+
+AutoPrior::Logits logits_of(models::UNet3d& net) {
+  net.eval();
+  return [&net](const Tensor& x) { return net.logits(x); };
 }
 
 std::string refusal(const TrainConfig& c, std::shared_ptr<const data::CropSource> train, std::shared_ptr<const data::CropSource> valid) {
@@ -115,6 +121,20 @@ TEST_CASE("auto prior: weights of the last step are validated under the prior th
   CHECK(io::SafeTensors(dir.file("checkpoint.safetensors")).metadata().contains("best"));
 }
 
+TEST_CASE("auto prior: on a card the network's passes are the card's, a batch at a time, and the estimate is the CPU's") {
+  const Scratch dir;
+  TrainConfig c = auto_config(31);
+  c.training.inference_batch_size = 2 * c.training.batch_size + 1;
+  train(c, dir.file("cpu"), false);
+  HostCardLog log;
+  train(c, dir.file("card"), false, nullptr, host_card(cuda::Precision::f32, uint64_t(1) << 40, &log));
+  CHECK(log.inference == 1);
+  const CsvTable cpu = CsvTable::read(dir.file("cpu") + "/prior.csv"), card = CsvTable::read(dir.file("card") + "/prior.csv");
+  REQUIRE((cpu.rows() == 1 && card.rows() == 1));
+  for (const char* name : {"step", "labelled"}) CHECK(card.number(0, name) == cpu.number(0, name));
+  for (const char* name : {"estimate", "prior"}) CHECK(card.number(0, name) == Approx(cpu.number(0, name)).epsilon(0.02));
+}
+
 TEST_CASE("auto prior: starts at the labelled share, stays inside its bounds, and ignores a network that says nothing") {
   TrainConfig c = auto_config(1);
   c.training.pu.estimate.highest = 0.03;
@@ -133,13 +153,13 @@ TEST_CASE("auto prior: starts at the labelled share, stays inside its bounds, an
         for (float& v : n.tensor->mutable_span<float>()) v *= by;
   };
   scale(100);
-  const PriorUpdate u = a.estimate(*net, 40, 0.02);
+  const PriorUpdate u = a.estimate(logits_of(*net), 40, 0.02);
   CHECK(u.prior <= 0.03);
   CHECK(u.prior >= a.labelled());
-  const PriorUpdate same = AutoPrior(c, train, valid, {}).estimate(*net, 40, 0.02);
+  const PriorUpdate same = AutoPrior(c, train, valid, {}).estimate(logits_of(*net), 40, 0.02);
   CHECK(same.estimate == u.estimate);  // drawn by seed and step alone
   scale(0);
-  const PriorUpdate constant = a.estimate(*net, 60, 0.02);
+  const PriorUpdate constant = a.estimate(logits_of(*net), 60, 0.02);
   CHECK_FALSE(constant.used);
   CHECK(constant.prior == 0.02);
   CHECK(a.used() == 1);
@@ -201,7 +221,7 @@ TEST_CASE("auto prior: a draw with too few labelled crops leaves the prior as it
   const auto train = std::make_shared<Crops>(tiny_crops(40, 1), false);
   AutoPrior rare(c, train, std::make_shared<Crops>(tiny_crops(40, 2), false), {});
   const auto net = make_network(c.model, 5);
-  const PriorUpdate u = rare.estimate(*net, 30, 0.02);  // one crop is drawn
+  const PriorUpdate u = rare.estimate(logits_of(*net), 30, 0.02);  // one crop is drawn
   CHECK(u.few);
   CHECK_FALSE(u.used);
   CHECK(u.prior == 0.02);
