@@ -2,6 +2,7 @@
 #include "voxgrad/data/hdf5_dataset.hpp"
 
 #include <filesystem>
+#include <limits>
 
 #include "catch.hpp"
 #include "voxgrad/io/hdf5_write.hpp"
@@ -78,6 +79,33 @@ TEST_CASE("data set: movies in number order, events, blocks") {
   fold->read_label_ids(m, 0, 1, ids.data());
   CHECK(ids[20] == 256);
   CHECK(ids[21] == 57);
+}
+
+TEST_CASE("data set: numbers of events in floating point are whole, or named") {
+  TempFile f;
+  const std::vector<float> input(8, 0), whole{0, 1, 2, 0, 0, 70000, 0, 0}, half{0, 1, 0, 0, 0, 0.5f, 0, 0},
+      none{0, 1, 0, 0, 0, std::numeric_limits<float>::quiet_NaN(), 0, 0};
+  {
+    io::H5Writer w(f.path);
+    for (const auto& [name, label] : {std::pair("whole", &whole), {"half", &half}, {"none", &none}}) {
+      w.write<float>(text("/train/", name, "/input"), {2, 2, 2}, input.data());
+      w.write<float>(text("/train/", name, "/label"), {2, 2, 2}, label->data());
+      w.write<int64_t>(text("/train/", name, "/events"), {1, 7}, std::vector<int64_t>{1, 0, 1, 0, 1, 0, 1}.data());
+    }
+    w.commit();
+  }
+  const std::shared_ptr<const Hdf5Fold> fold = open(f.path);
+  std::vector<int32_t> ids(8);
+  for (const MovieEntry& m : fold->movies()) {
+    INFO(m.name);
+    if (m.name == "whole") {
+      fold->read_label_ids(m, 0, 2, ids.data());
+      CHECK(ids == std::vector<int32_t>{0, 1, 2, 0, 0, 70000, 0, 0});
+    } else {
+      CHECK(message_of([&] { fold->read_label_ids(m, 0, 2, ids.data()); }) ==
+            text(f.path, ": /train/", m.name, "/label holds the label ", m.name == "half" ? "0.5" : "nan", " (expected whole numbers, one for each event)."));
+    }
+  }
 }
 
 TEST_CASE("data set: event crops, border crops and unlabelled crops of whole movies") {
