@@ -272,6 +272,23 @@ TEST_CASE("stardist card: with classes, the class loss and its accuracy are the 
   CHECK(checkpoint_distance(card.folder(), cpu.folder()) < 1e-3);
 }
 
+TEST_CASE("stardist card: a prior that is estimated while training is the CPU's") {
+  StarDistRun run = small_run(1, 21);
+  run.loss = "abs_pu";
+  run.config.train_foreground_only = 0;
+  PuConfig& pu = run.common.training.pu;
+  pu.prior_auto = true;
+  pu.prior_prime = 0.4;
+  pu.estimate = {.start = 0, .smoothing = 0.5, .lowest = 0, .highest = 0.9, .warmup = 20, .interval = 20, .crops = 9};
+  Scratch cpu, card;
+  HostCardLog log;
+  Job(run, cpu.folder(), nullptr).trainer.run();
+  Job(run, card.folder(), host_card(Precision::f32, roomy, &log)).trainer.run();
+  CHECK(log.inference == 1);
+  REQUIRE(column(cpu.file("prior.csv"), "step") == std::vector<double>{19});
+  for (const char* name : {"step", "labelled", "estimate", "prior"}) check_close(column(card.file("prior.csv"), name), column(cpu.file("prior.csv"), name), 0.02);
+}
+
 TEST_CASE("stardist card: stopped and resumed on the same card, a run ends with the same bytes, in every precision") {
   for (const Precision precision : {Precision::f32, Precision::bf16, Precision::f16}) {
     INFO(cuda::name(precision));
