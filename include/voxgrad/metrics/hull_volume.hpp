@@ -11,6 +11,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <utility>
 #include <vector>
 
 namespace voxgrad::metrics {
@@ -35,58 +36,74 @@ inline LatticePoint cross(const LatticePoint& a, const LatticePoint& b) {
 class LatticeHull {
  public:
   struct Facet {
-    std::array<LatticePoint, 3> corners;
-    LatticePoint normal;                  ///< outwards
-    int64_t offset;                       ///< dot(normal, p) <= offset inside
-    std::vector<LatticePoint> outside{};  ///< points that see this facet and wait
+    std::array<int32_t, 3> v;        ///< corners; edge e goes from v[e] to v[(e + 1) % 3]
+    std::array<int32_t, 3> next;     ///< facet on the other side of edge e
+    LatticePoint normal;             ///< outwards
+    int64_t offset;                  ///< dot(normal, p) <= offset inside
+    std::vector<int32_t> outside{};  ///< points that see this facet and wait
+    int64_t seen = -1;               ///< the last point that saw it
+    bool alive = true;
   };
 
-  explicit LatticeHull(const std::vector<LatticePoint>& points) {
-    if (!simplex(points)) return;
-    give(points, 0);
-    while (true) {
-      const auto f = std::find_if(facets_.begin(), facets_.end(), [](auto& i) { return !i.outside.empty(); });
-      if (f == facets_.end()) return;
-      add(*std::max_element(f->outside.begin(), f->outside.end(),
-                            [&](auto& a, auto& b) { return dot(f->normal, a) < dot(f->normal, b); }));
+  explicit LatticeHull(std::vector<LatticePoint> points)
+      : points_(std::move(points)), starts_(points_.size()) {
+    if (!simplex()) return;
+    std::vector<int32_t> all(points_.size());
+    for (size_t p = 0; p < all.size(); ++p) all[p] = int32_t(p);
+    give(all, 0);
+    while (!pending_.empty()) {
+      const int32_t f = pending_.back();
+      if (facets_[size_t(f)].outside.empty())
+        pending_.pop_back();
+      else
+        add(farthest(facets_[size_t(f)]), f);
     }
+    facets_.erase(std::remove_if(facets_.begin(), facets_.end(), [](auto& f) { return !f.alive; }),
+                  facets_.end());
   }
 
-  /// Empty when the points lie in one plane.
+  /// Empty when the points lie in one plane. `next` is of use only while the hull grows.
   const std::vector<Facet>& facets() const { return facets_; }
+
+  /// Whether a facet reaches the plane at t.
+  bool spans(const Facet& f, int64_t t) const {
+    const auto [first, last] = std::minmax({at(f.v[0])[0], at(f.v[1])[0], at(f.v[2])[0]});
+    return first <= t && t <= last;
+  }
 
   std::vector<LatticePoint> corners() const {
     std::vector<LatticePoint> all;
-    for (const Facet& f : facets_) all.insert(all.end(), f.corners.begin(), f.corners.end());
+    for (const Facet& f : facets_)
+      for (const int32_t v : f.v) all.push_back(at(v));
     std::sort(all.begin(), all.end());
     all.erase(std::unique(all.begin(), all.end()), all.end());
     return all;
   }
 
  private:
-  using Edge = std::array<LatticePoint, 2>;
+  const LatticePoint& at(int32_t p) const { return points_[size_t(p)]; }
+  bool sees(int32_t p, const Facet& f) const { return dot(f.normal, at(p)) > f.offset; }
 
-  void push(const LatticePoint& a, const LatticePoint& b, const LatticePoint& c) {
-    const LatticePoint normal = cross(b - a, c - a);
-    facets_.push_back({{a, b, c}, normal, dot(normal, a)});
+  void push(const std::array<int32_t, 3>& v, const std::array<int32_t, 3>& next) {
+    const LatticePoint normal = cross(at(v[1]) - at(v[0]), at(v[2]) - at(v[0]));
+    facets_.push_back({v, next, normal, dot(normal, at(v[0]))});
   }
-  static bool sees(const LatticePoint& p, const Facet& f) { return dot(f.normal, p) > f.offset; }
 
   // The first four points that span a volume.
-  bool simplex(const std::vector<LatticePoint>& points) {
-    LatticePoint b{}, c{};
-    int found = 1;
-    for (const LatticePoint& p : points) {
-      const LatticePoint d = p - points[0];
-      const LatticePoint normal = found < 3 ? LatticePoint{} : cross(b - points[0], c - points[0]);
-      if (found == 1 && d != LatticePoint{}) {
-        b = p, found = 2;
-      } else if (found == 2 && cross(b - points[0], d) != LatticePoint{}) {
-        c = p, found = 3;
+  bool simplex() {
+    int32_t b = -1, c = -1;
+    LatticePoint normal{};
+    for (int32_t p = 1; p < int32_t(points_.size()); ++p) {
+      const LatticePoint d = at(p) - at(0);
+      if (b < 0) {
+        if (d != LatticePoint{}) b = p;
+      } else if (c < 0) {
+        normal = cross(at(b) - at(0), d);
+        if (normal != LatticePoint{}) c = p;
       } else if (const int64_t side = dot(normal, d); side != 0) {
-        const LatticePoint a = points[0];
-        if (side > 0) std::swap(b, c);  // p lies below a, b, c
-        push(a, b, c), push(b, a, p), push(c, b, p), push(a, c, p);
+        if (side > 0) std::swap(b, c);  // p lies below 0, b, c
+        push({0, b, c}, {1, 2, 3}), push({b, 0, p}, {0, 3, 2}), push({c, b, p}, {0, 1, 3}),
+            push({0, c, p}, {0, 2, 1});
         return true;
       }
     }
@@ -94,32 +111,62 @@ class LatticeHull {
   }
 
   // Each point waits at the first facet from `from` on that it sees; inner ones are forgotten.
-  void give(const std::vector<LatticePoint>& points, size_t from) {
-    for (const LatticePoint& p : points)
+  void give(const std::vector<int32_t>& points, size_t from) {
+    for (const int32_t p : points)
       for (size_t i = from; i < facets_.size(); ++i)
         if (sees(p, facets_[i])) {
           facets_[i].outside.push_back(p);
           break;
         }
+    for (size_t i = from; i < facets_.size(); ++i)
+      if (!facets_[i].outside.empty()) pending_.push_back(int32_t(i));
   }
 
-  // Replaces the facets that p sees by a fan from p to their rim: the edges that only one of them has.
-  void add(const LatticePoint p) {
-    std::vector<Edge> edges;
-    std::vector<LatticePoint> waiting;
-    const auto seen = std::partition(facets_.begin(), facets_.end(), [&](auto& f) { return !sees(p, f); });
-    for (auto f = seen; f != facets_.end(); ++f) {
-      for (size_t e = 0; e < 3; ++e) edges.push_back({f->corners[e], f->corners[(e + 1) % 3]});
-      waiting.insert(waiting.end(), f->outside.begin(), f->outside.end());
-    }
-    facets_.erase(seen, facets_.end());
+  int32_t farthest(const Facet& f) const {
+    return *std::max_element(f.outside.begin(), f.outside.end(), [&](int32_t a, int32_t b) {
+      return dot(f.normal, at(a)) < dot(f.normal, at(b));
+    });
+  }
+
+  // Replaces the facets that p sees, `start` among them, by a fan from p to their rim.
+  void add(int32_t p, int32_t start) {
+    std::vector<int32_t> seen{start}, waiting;
     const size_t from = facets_.size();
-    std::sort(edges.begin(), edges.end());
-    for (const Edge& e : edges)
-      if (!std::binary_search(edges.begin(), edges.end(), Edge{e[1], e[0]})) push(e[0], e[1], p);
+    facets_[size_t(start)].seen = p;
+    for (size_t i = 0; i < seen.size(); ++i)
+      for (size_t e = 0; e < 3; ++e) {
+        const int32_t inner = seen[i], outer = facets_[size_t(inner)].next[e];
+        Facet& other = facets_[size_t(outer)];
+        if (other.seen == p) continue;
+        if (sees(p, other)) {
+          other.seen = p;
+          seen.push_back(outer);
+          continue;
+        }
+        const int32_t a = facets_[size_t(inner)].v[e], b = facets_[size_t(inner)].v[(e + 1) % 3];
+        for (size_t k = 0; k < 3; ++k)
+          if (other.v[k] == b) other.next[k] = int32_t(facets_.size());  // its edge from b to a
+        starts_[size_t(a)] = int32_t(facets_.size());
+        push({a, b, p}, {outer, -1, -1});
+      }
+    for (size_t i = from; i < facets_.size();
+         ++i) {  // the rim is a loop: where one edge ends, the next starts
+      const int32_t after = starts_[size_t(facets_[i].v[1])];
+      facets_[i].next[1] = after;
+      facets_[size_t(after)].next[2] = int32_t(i);
+    }
+    for (const int32_t f : seen) {
+      Facet& gone = facets_[size_t(f)];
+      gone.alive = false;
+      waiting.insert(waiting.end(), gone.outside.begin(), gone.outside.end());
+      gone.outside.clear();
+    }
     give(waiting, from);
   }
 
+  std::vector<LatticePoint> points_;
+  std::vector<int32_t> starts_,
+      pending_;  // the facet that starts at a corner of the rim; facets with points outside
   std::vector<Facet> facets_;
 };
 
@@ -127,6 +174,21 @@ class LatticeHull {
 struct VoxelRow {
   int32_t t, y, x0, x1;
 };
+
+namespace detail {
+/// Voxels low to high of row (t, y) whose centres, doubled, lie on no facet's outer side.
+inline int64_t voxels_within(const std::vector<LatticeHull::Facet>& facets, int64_t t, int64_t y, int64_t low,
+                             int64_t high) {
+  const auto floor_div = [](int64_t a, int64_t b) { return a / b - (a % b != 0 && (a < 0) != (b < 0)); };
+  for (const LatticeHull::Facet& f : facets) {
+    const int64_t room = f.offset - 2 * (f.normal[0] * t + f.normal[1] * y), slope = 2 * f.normal[2];
+    if (slope > 0 && slope * high > room) high = floor_div(room, slope);
+    if (slope < 0 && slope * low > room) low = -floor_div(room, -slope);
+    if (slope == 0 && room < 0) return 0;
+  }
+  return std::max<int64_t>(0, high - low + 1);
+}
+}  // namespace detail
 
 /// Voxels whose centres lie in the convex hull of the voxels of `rows`, faces included; 0 when all lie in one
 /// plane. A row may come in several pieces and in any order.
@@ -146,25 +208,19 @@ inline int64_t hull_volume(const std::vector<VoxelRow>& rows) {
   const LatticeHull hull(faces);
   if (hull.facets().empty()) return 0;
 
-  const auto [t0, t1] =
-      std::minmax_element(ends.begin(), ends.end(), [](auto& a, auto& b) { return a[0] < b[0]; });
-  const auto [y0, y1] =
-      std::minmax_element(ends.begin(), ends.end(), [](auto& a, auto& b) { return a[1] < b[1]; });
-  const auto [x0, x1] =
-      std::minmax_element(ends.begin(), ends.end(), [](auto& a, auto& b) { return a[2] < b[2]; });
-  const auto floor_div = [](int64_t a, int64_t b) { return a / b - (a % b != 0 && (a < 0) != (b < 0)); };
+  LatticePoint low = ends[0], high = ends[0];
+  for (const LatticePoint& p : ends)
+    for (size_t axis = 0; axis < 3; ++axis)
+      low[axis] = std::min(low[axis], p[axis]), high[axis] = std::max(high[axis], p[axis]);
   int64_t volume = 0;
-  for (int64_t t = (*t0)[0]; t <= (*t1)[0]; ++t)
-    for (int64_t y = (*y0)[1]; y <= (*y1)[1]; ++y) {
-      int64_t low = (*x0)[2], high = (*x1)[2];
-      for (const LatticeHull::Facet& f : hull.facets()) {
-        const int64_t room = f.offset - 2 * (f.normal[0] * t + f.normal[1] * y), slope = 2 * f.normal[2];
-        if (slope > 0) high = std::min(high, floor_div(room, slope));
-        if (slope < 0) low = std::max(low, -floor_div(room, -slope));
-        if (slope == 0 && room < 0) high = low - 1;
-      }
-      volume += std::max<int64_t>(0, high - low + 1);
-    }
+  std::vector<LatticeHull::Facet> bounds;  // of the polygon that frame t cuts out: the facets that reach it
+  for (int64_t t = low[0]; t <= high[0]; ++t) {
+    bounds.clear();
+    for (const LatticeHull::Facet& f : hull.facets())
+      if (hull.spans(f, 2 * t)) bounds.push_back(f);
+    for (int64_t y = low[1]; y <= high[1]; ++y)
+      volume += detail::voxels_within(bounds, t, y, low[2], high[2]);
+  }
   return volume;
 }
 
