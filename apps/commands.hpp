@@ -16,6 +16,7 @@ Command make_bench();
 Command make_convert();
 Command make_evaluate();
 Command make_inspect();
+Command make_report();
 Command make_sample();
 Command make_simulate();
 

@@ -101,6 +101,7 @@ int run_demo(const Arguments& a, Session& session) {
   run_step(make_evaluate(), {{"--expert", out + "/simulated/testset/manual-expert"}, {"--truth", out + "/simulated/testset/truth"},
                              {"--slice-offset", "1"}, {"--out", out + "/evaluation"}, {"--overwrite", ""}},
            {results}, session);
+  run_step(make_report(), {}, {model, results}, session);
 
   metrics::DetectionScores ours;
   for (size_t i = 0; i < set.movies.size(); ++i) {
@@ -126,6 +127,7 @@ int run_demo(const Arguments& a, Session& session) {
   session.print(score_line(fmt::format("{} ({:.2f})", IntensityThreshold::name, level), judge<IntensityThreshold>(test, level)));
   session.print(score_line(fmt::format("{} ({:.1f} sd)", IntensityRule::name, k), judge<IntensityRule>(test, k)));
   session.print("");
+  session.print("Reports:  " + model + "/report.html, " + results + "/report.html, " + out + "/evaluation/report.html");
   session.print("Pictures: " + results + "/*_preview.png   Tables: " + results + "/*_events.csv, " + out + "/evaluation/metrics.csv");
   session.result("f1", ours.f1());
   session.result("f1_intensity_threshold", judge<IntensityThreshold>(test, level).f1());

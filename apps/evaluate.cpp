@@ -7,6 +7,7 @@
 #include "common/evaluation_tables.hpp"
 #include "common/instance_evaluation.hpp"
 #include "common/pu_evaluation.hpp"
+#include "common/report.hpp"
 
 namespace voxgrad::app {
 namespace {
@@ -101,7 +102,7 @@ int run_evaluate(const Arguments& a, Session& session) {
   const EvaluationOptions options = evaluation_options(a);
   const std::vector<MovieFiles> files = gather_files(a, session);
   const std::string out = a.get("--out");
-  std::vector<std::string> names = {"/metrics.csv", "/metrics.json", "/matches.csv"};
+  std::vector<std::string> names = {"/metrics.csv", "/metrics.json", "/matches.csv", "/report.html"};
   if (a.given("--prior")) names.push_back("/pu.csv");
   for (const std::string& name : names) refuse_existing(out + name, a.flag("--overwrite"));
   check<UsageError>(a.given("--prior") || !a.given("--model"), "--model goes with --prior.");
@@ -138,6 +139,7 @@ int run_evaluate(const Arguments& a, Session& session) {
   write_file(out + "/metrics.json", metrics_json(movies, totals, settings_of(a)));
   write_file(out + "/matches.csv", matches_csv(movies));
   if (report) write_file(out + "/pu.csv", report_csv(*report));
+  write_report(out);
   print_table(session, movies, totals);
   if (report) {
     print_without_negatives(*report, totals.scored > 0 ? &totals.detection : nullptr, a.get("--model"), session);

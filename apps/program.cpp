@@ -22,6 +22,7 @@ int run_program(int argc, const char* const* argv) {
       make_prior(),
       make_predict(),
       make_evaluate(),
+      make_report(),
       make_convert(),
       make_bench(),
   };

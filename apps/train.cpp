@@ -18,6 +18,7 @@
 #include "common/torch_model.hpp"
 #include "common/trainer.hpp"
 #include "common/training_data.hpp"
+#include "common/training_report.hpp"
 #include "voxgrad/core/parallel.hpp"
 
 namespace voxgrad::app {
@@ -71,7 +72,7 @@ Config gather_config(const Arguments& a, Session& session, const std::string& re
 /// Removes what a former run left: files of ours only, so that nobody's other data can be lost.
 void clear_model(const std::string& folder) {
   for (const char* file : {"config.yaml", "config.json", "weights_best.h5", "weights.safetensors", "checkpoint.safetensors", "thresholds.json", "train.csv",
-                           "valid.csv", "risk.csv", "prior.csv", "train.log", "optimized-threshold-segmentation", "optimized-threshold-detection",
+                           "valid.csv", "risk.csv", "prior.csv", "train.log", "report.html", "progress.svg", "optimized-threshold-segmentation", "optimized-threshold-detection",
                            "reference/config.yaml", "reference/results.pt", "reference/checkpoint.pt", "reference/Quality Control/train-stats.csv",
                            "reference/Quality Control/valid-stats.csv", "reference/Quality Control", "reference"})
     std::remove((folder + "/" + file).c_str());
@@ -177,7 +178,10 @@ int run_train(const Arguments& given, Session& session) {
     if (trainer.step() >= config.training.num_steps) session.note("all steps are done already; raise --steps to go on.");
   }
   write_file(folder.config_file(), full.yaml(false));  // not before a resume was accepted, which may have more steps now
-  trainer.run();
+  {
+    const TrainingReport report(folder.path(), session);
+    trainer.run();
+  }
   if (exporting) {
     const std::string theirs = named + "/reference";
     convert_model(named, theirs, ModelForm::reference);

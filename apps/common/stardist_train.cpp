@@ -14,6 +14,7 @@
 #include "stardist_commands.hpp"
 #include "stardist_model.hpp"
 #include "stardist_trainer.hpp"
+#include "training_report.hpp"
 #include "voxgrad/core/parallel.hpp"
 #include "voxgrad/data/object_boxes.hpp"
 
@@ -70,7 +71,7 @@ void measure(StarDistRun& run, const StarDistData& data, Session& session) {
 /// Removes what a former run left, files of ours only.
 void clear_folder(const std::string& folder) {
   for (const char* file : {"config.yaml", "config.json", "weights.safetensors", "checkpoint.safetensors", "weights_best.h5", "thresholds.json",
-                           "train.csv", "valid.csv", "risk.csv", "prior.csv", "train.log"})
+                           "train.csv", "valid.csv", "risk.csv", "prior.csv", "train.log", "report.html", "progress.svg"})
     std::remove((folder + "/" + file).c_str());
 }
 
@@ -156,7 +157,10 @@ int train_stardist(const Arguments& a, Session& session, const Config& first, co
   }
   write_file(folder.config_file(), full.yaml(false));
   write_file(named + "/config.json", stardist_config_json(c));
-  trainer.run();
+  {
+    const TrainingReport report(folder.path(), session);
+    trainer.run();
+  }
   load_weights(folder.weights_file(), net);  // as the package, whose folder this is too
   save_keras_weights(named + "/weights_best.h5", net);
   session.print(folder.path());

@@ -259,6 +259,7 @@ void StarDistTrainer::checkpoint() {
   stepper_->fetch();
   check_weights();
   save_checkpoint(folder_.checkpoint_file(), net_, optimizer_, metadata());
+  picture_.update();
 }
 
 void StarDistTrainer::check_weights() const {

@@ -10,6 +10,7 @@
 #include "stardist_data.hpp"
 #include "stardist_prior.hpp"
 #include "stardist_stepper.hpp"
+#include "training_report.hpp"
 #include "voxgrad/optim/schedule.hpp"
 
 namespace voxgrad::app {
@@ -59,6 +60,7 @@ class StarDistTrainer {
   int64_t step_ = 0, reported_ = 0;  ///< reported: up to here train.csv has rows
   int64_t best_epoch_ = -1, plateau_waited_ = 0;
   double last_loss_, best_, plateau_best_, rate_, best_prior_ = 0;
+  ProgressPicture picture_{folder_.path()};
 };
 
 /// The risk of the object probability that a configuration asks for; none for bce. Errors: UsageError for risks and options that need

@@ -303,6 +303,7 @@ void Trainer::checkpoint() {
   stepper_->fetch();
   check_weights();
   save_checkpoint(folder_.checkpoint_file(), net_, *optimizer_, metadata());
+  picture_.update();
 }
 
 void Trainer::check_weights() const {

@@ -9,6 +9,7 @@
 #include "model_folder.hpp"
 #include "session.hpp"
 #include "stepper.hpp"
+#include "training_report.hpp"
 #include "voxgrad/data/loader.hpp"
 
 namespace voxgrad::app {
@@ -71,6 +72,7 @@ class Trainer {
   int64_t step_ = 0, reported_ = 0, best_step_ = -1, plateau_waited_ = 0;
   double last_loss_, best_, plateau_best_, plateau_rate_, best_prior_ = 0;
   std::string config_hash_;
+  ProgressPicture picture_{folder_.path()};
 };
 
 }  // namespace voxgrad::app

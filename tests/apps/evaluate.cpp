@@ -230,6 +230,7 @@ TEST_CASE("evaluate: the command writes per movie and total, and says what is mi
   CHECK((m.cell(2, "kind") == "missed" && m.number(2, "truth-y") == 25 && m.cell(2, "t").empty()));
   CHECK((m.cell(3, "kind") == "false alarm" && m.number(3, "label") == 3));
   CHECK(contains(read_file(out + "/metrics.json"), "\"total\": {\"truth\": 3, \"predicted\": 3, \"tp\": 2"));
+  CHECK(contains(read_file(out + "/report.html"), "<title>Evaluation"));
 
   CHECK(contains(evaluate({r.results, "--expert", r.expert, "--out", out}).error,
                  "metrics.csv: exists already. Use --overwrite"));
