@@ -4,7 +4,8 @@
 
 #include <cstdio>
 
-#include "svg_plot.hpp"
+#include "../common/chart.hpp"
+#include "write_whole.hpp"
 #include "voxgrad/engine.hpp"
 #include "voxgrad/pu/registry.hpp"
 
@@ -37,7 +38,7 @@ int main(int count, char** words) {
 
   models::UNet3d net({.layers = 2, .width = 4}, random);
   optim::Adam adam(net.parameters(), {.lr = 3e-3});
-  examples::Curve shown{"risk", {}}, rest{"r", {}};
+  chart::Series shown{"risk", {}}, rest{"r", {}};
   for (int step = 0; step < 40; ++step) {
     const pu::Result result = risk(net.logits(x), labels);
     shown.y.push_back(result.reported);
@@ -46,7 +47,7 @@ int main(int count, char** words) {
     backward(result.loss);
     adam.step();
   }
-  if (count > 1) examples::write_whole(words[1], examples::svg_chart({{"risk, and its estimate on negatives", "step", {shown, rest}}}));
+  if (count > 1) examples::write_whole(words[1], chart::svg({{"risk, and its estimate on negatives", "step", {shown, rest}}}));
   std::printf("gradient off by %.1e at most; risk %.5f -> %.5f\n", check.worst, shown.y.front(), shown.y.back());
   return check.ok && shown.y.back() < shown.y.front() ? 0 : 1;
 }

@@ -14,7 +14,8 @@
 #include <map>
 
 #include "digits_data.hpp"
-#include "svg_plot.hpp"
+#include "../common/chart.hpp"
+#include "write_whole.hpp"
 #include "voxgrad/engine.hpp"
 #include "voxgrad/pu/registry.hpp"
 
@@ -185,11 +186,11 @@ int run(const std::string& folder, const std::string& out, const Setting& s) {
       {"uPU", pu::risk_by_name("upu", options)}, {"nnPU", pu::risk_by_name("nnpu", options)}, {"PN", pn_risk(data.prior)}};
 
   std::string table = "method,epoch,train_risk,train_zero_one,test_risk,test_error\n";
-  std::vector<examples::Panel> panels{{"training: zero-one risk as estimated", "epoch", {}}, {"test: zero-one risk", "epoch", {}}};
+  std::vector<chart::Panel> panels{{"training: zero-one risk as estimated", "epoch", {}}, {"test: zero-one risk", "epoch", {}}};
   std::map<std::string, std::vector<Row>> results;
   for (const auto& [name, risk] : methods) {
     const std::vector<Row> rows = results[name] = learn(risk, train, test, name == "PN" ? data.pn : data.pu, data.prior, steps, s);
-    examples::Curve training{name, {}}, tested{name, {}};
+    chart::Series training{name, {}}, tested{name, {}};
     for (size_t e = 0; e < rows.size(); ++e) {
       const Row& r = rows[e];
       char line[200];
@@ -204,12 +205,12 @@ int run(const std::string& folder, const std::string& out, const Setting& s) {
     const auto best = std::min_element(rows.begin(), rows.end(), [](const Row& a, const Row& b) { return a.test_error < b.test_error; });
     std::printf("%-5s lowest test error %.4f in epoch %lld, %.4f in the end\n", name.c_str(), best->test_error,
                 (long long)(best - rows.begin() + 1), rows.back().test_error);
-    panels[0].curves.push_back(training);
-    panels[1].curves.push_back(tested);
+    panels[0].series.push_back(training);
+    panels[1].series.push_back(tested);
   }
   if (!out.empty()) {
     examples::write_whole(out + "/digits.csv", table);
-    examples::write_whole(out + "/digits.svg", examples::svg_chart(panels));
+    examples::write_whole(out + "/digits.svg", chart::svg(panels));
     std::printf("%s/digits.csv, %s/digits.svg\n", out.c_str(), out.c_str());
   }
   if (!own) return 0;
