@@ -78,7 +78,7 @@ int64_t rows(const std::string& csv) {
 TEST_CASE("train: writes a model folder, never over another without being told") {
   const Lab lab;
   CHECK(names_in(lab.file("model")) == std::set<std::string>{"config.yaml", "weights.safetensors", "checkpoint.safetensors", "train.csv",
-                                                             "valid.csv", "train.log"});
+                                                             "valid.csv", "train.log", "report.html", "progress.svg"});
   CHECK(rows(lab.file("model/train.csv")) == 4);
   CHECK(rows(lab.file("model/valid.csv")) == 2);
   const std::string weights = text_of(lab.file("model/weights.safetensors"));
