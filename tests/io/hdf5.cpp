@@ -267,6 +267,47 @@ TEST_CASE("HDF5: a superblock that points far behind the file is refused before 
                                                          "Compare its size with the original, or copy it again.");
 }
 
+// Found by fuzzing: libhdf5 read outside of its memory for these while it opened them.
+TEST_CASE("HDF5: object headers that reach outside of the file are refused before the library reads them") {
+  const std::string folder = std::string(VOXGRAD_SOURCE_DIR) + "/tests/fuzz/found/keras/";
+  for (const char* name : {"continued_header.h5", "empty_message.h5", "short_header.h5"}) {
+    const std::string message = message_of([&] { H5File file(folder + name); });
+    INFO(message);
+    CHECK(message.rfind(folder + name + ": is damaged: ", 0) == 0);
+    CHECK(contains(message, "Compare its size with the original"));
+  }
+  CHECK(contains(message_of([&] { H5File file(folder + "continued_header.h5"); }),
+                 "the continued header of an object claims 128 bytes from byte 18446744073709551615 on, but the file has 13720."));
+}
+
+TEST_CASE("HDF5: headers of every age and behind a user block are walked and open") {
+  const TempDir dir;
+  for (const bool latest : {false, true})
+    for (const hsize_t block : {0, 512, 2048}) {
+      const std::string path = dir.file("f.h5");
+      hid_t create = H5Pcreate(H5P_FILE_CREATE), access = H5Pcreate(H5P_FILE_ACCESS);
+      H5Pset_userblock(create, block);
+      if (latest) H5Pset_libver_bounds(access, H5F_LIBVER_LATEST, H5F_LIBVER_LATEST);
+      hid_t file = H5Fcreate(path.c_str(), H5F_ACC_TRUNC, create, access);
+      for (int g = 0; g < 40; ++g) {  // enough links and attributes for headers in pieces and trees of several nodes
+        hid_t group = H5Gcreate2(file, ("group" + std::to_string(g)).c_str(), H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
+        hid_t space = H5Screate(H5S_SCALAR);
+        for (int a = 0; a < 6; ++a)
+          H5Aclose(H5Acreate2(group, ("attribute" + std::to_string(a)).c_str(), H5T_NATIVE_DOUBLE, space, H5P_DEFAULT, H5P_DEFAULT));
+        H5Dclose(H5Dcreate2(group, "value", H5T_NATIVE_FLOAT, space, H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT));
+        H5Sclose(space);
+        H5Gclose(group);
+      }
+      H5Fclose(file);
+      H5Pclose(access);
+      H5Pclose(create);
+      INFO("latest " << latest << ", user block " << block);
+      const H5File opened(path);
+      CHECK(opened.children("/").size() == 40);
+      CHECK(opened.is_dataset("/group39/value"));
+    }
+}
+
 TEST_CASE("HDF5: real and damaged files of others end in data or a clean error") {
   const fs::path real = shared_folder() / "data/real";
   if (!fs::exists(real / "hdf5")) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #pragma once
-// What is looked at before the HDF5 library opens a file: that it is one, and its first bytes. A superblock that claims a place far
-// outside of the file made libhdf5 1.10.8 take gigabytes for a file of 54 bytes.
+// What is looked at before the HDF5 library opens a file: that it is one, its first bytes, and its object headers. A superblock that
+// claims a place far outside of the file made libhdf5 1.10.8 take gigabytes for a file of 54 bytes.
 
 #include <algorithm>
 #include <array>
@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "voxgrad/core/error.hpp"
+#include "voxgrad/io/hdf5_headers.hpp"
 #include "voxgrad/io/random_file.hpp"
 
 namespace voxgrad::io::h5 {
@@ -32,19 +33,26 @@ inline std::string files_to_name(const std::string& folder) {
   return all + (files.size() > 3 ? " ..." : "");
 }
 
-/// FileError when the base address, from which all others count, lies behind the end of the file. What is no HDF5 file is left to the library.
+/// FileError when the base address, from which all others count, or a piece of an object header lies behind the end of the file. What is
+/// no HDF5 file is left to the library.
 inline void check_superblock(const RandomFile& file) {
   for (uint64_t at = 0; at < file.size(); at = at ? 2 * at : 512) {  // where a superblock may stand
-    std::array<unsigned char, 64> b{};
+    std::array<unsigned char, 96> b{};
     const size_t n = file.read_some(at, b.data(), b.size());
     if (n < 16 || std::memcmp(b.data(), "\x89HDF\r\n\x1a\n", 8) != 0) continue;
     const bool old = b[8] < 2;
     const size_t width = old ? b[13] : b[9], place = b[8] == 0 ? 24 : b[8] == 1 ? 28 : 12;
     if (b[8] > 3 || width > 8 || place + width > n) return;  // the library refuses it
-    uint64_t base = 0;
-    for (size_t i = width; i-- > 0;) base = base << 8 | b[place + i];
+    const auto address = [&](size_t from) {
+      uint64_t v = 0;
+      for (size_t i = width; i-- > 0;) v = v << 8 | b[from + i];
+      return v;
+    };
+    const uint64_t base = address(place);
     check<FileError>(base <= file.size(), file.path(), ": is damaged: its superblock says that its data begin at byte ", base, ", but it has ",
                      file.size(), ". Compare its size with the original, or copy it again.");
+    const size_t root = old ? place + 40 : place + 24;  // behind three or four addresses, and where its name stands
+    if (width == 8 && root + 8 <= n) HeaderWalk(file, at).run(address(root));
     return;
   }
 }
