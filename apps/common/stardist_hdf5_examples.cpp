@@ -86,18 +86,18 @@ class Hdf5Examples : public CachedExamples {
     return box;
   }
   /// All channels of a box, [z,y,x,channels].
-  template <class T>
-  std::vector<T> read(const std::string& name, const data::Box3& box, int64_t channels) const {
+  std::vector<float> read(const std::string& name, const data::Box3& box, int64_t channels) const {
     const data::Extent3 n = box.size();
-    std::vector<T> values(size_t(data::voxel_count(n) * channels));
+    std::vector<float> values(size_t(data::voxel_count(n) * channels));
     std::vector<int64_t> start{box.start[0], box.start[1], box.start[2]}, count{n[0], n[1], n[2]};
     if (channels > 1) start.push_back(0), count.push_back(channels);
-    fold_->file().read<T>(name, start, count, values.data());
+    fold_->file().read<float>(name, start, count, values.data());
     return values;
   }
   data::Volume<int32_t> labels(const std::string& name, const data::Box3& box) const {
-    data::Volume<int32_t> v(box.size());
-    v.voxels = read<int32_t>(name, box, 1);
+    const data::Extent3 n = box.size();
+    data::Volume<int32_t> v(n);
+    fold_->read_ids(name, {box.start[0], box.start[1], box.start[2]}, {n[0], n[1], n[2]}, v.voxels.data());
     return v;
   }
 
@@ -127,7 +127,7 @@ class Hdf5Examples : public CachedExamples {
     const std::string input = input_of(index);
     const data::Box3 box = box_of(index);
     const data::Extent3 n = box.size(), full{crop_, crop_, crop_};
-    const std::vector<float> values = read<float>(input, box, rule().channels);
+    const std::vector<float> values = read(input, box, rule().channels);
     for (const float v : values) check<FileError>(std::isfinite(v), fold_->file().path(), ": ", input, " holds NaN or infinity.");
     Example cut{data::Volume<float>(n), labels(label_of(index), box)};
     finish(cut, fold_->file().path(), [&] { return classes_of(*items_[size_t(index)].movie, cut.labels); });

@@ -509,6 +509,23 @@ TEST_CASE("stardist data: of a single movie the last events are for validation, 
   CHECK(refusal(dir.file("crops.h5")) == dir.file("crops.h5") + ": has no validation fold and one movie, /train/1, as stored crops, of which nothing says how they overlap. " + ways);
 }
 
+TEST_CASE("stardist data: labels of HDF5 in floating point are whole, or named") {
+  Scratch dir;
+  StarDistRun run = tiny_stardist_run(1, 1);
+  run.common.training.crop_size = 16;
+  for (const float odd : {1.0f, 0.5f}) {
+    const std::string path = dir.file(odd == 1 ? "whole.h5" : "half.h5");
+    io::H5Writer w(path);
+    std::vector<float> crop(16 * 16 * 16, 0);
+    std::fill_n(crop.begin() + 2100, 40, odd);
+    for (const char* fold : {"train", "valid"})
+      for (const char* part : {"input", "label"}) w.write<float>(text("/", fold, "/1/", part, "/0"), {16, 16, 16}, crop.data());
+    w.commit();
+    const auto read = [&] { open_stardist_data(path, run, 1 << 28).train->example(0); };
+    CHECK(message_of<FileError>(read) == (odd == 1 ? "(nothing thrown)" : path + ": /train/1/label/0 holds the label 0.5 (expected whole numbers, one for each event)."));
+  }
+}
+
 TEST_CASE("stardist training: with a risk, patches are drawn anywhere unless told otherwise") {
   Scratch dir;
   write_tiny_volumes(dir.file("v"), 2);

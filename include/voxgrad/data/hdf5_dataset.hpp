@@ -81,13 +81,15 @@ class Hdf5Fold {
   }
   /// Frames of a movie's labels as they are stored (instance numbers).
   void read_label_ids(const MovieEntry& m, int64_t first, int64_t count, int32_t* out) const {
-    const std::string name = m.group + "/label";
-    const std::vector<int64_t> start{first, 0, 0}, extent{count, m.extent[1], m.extent[2]};
+    read_ids(m.group + "/label", {first, 0, 0}, {count, m.extent[1], m.extent[2]}, out);
+  }
+  /// A box of any data set of instance numbers. FileError: one in floating point that is no whole number.
+  void read_ids(const std::string& name, const std::vector<int64_t>& start, const std::vector<int64_t>& extent, int32_t* out) const {
     if (file_->info(name).kind != io::H5Kind::floating) {
       file_->read<int32_t>(name, start, extent, out);
       return;
     }
-    std::vector<double> values(size_t(count * m.extent[1] * m.extent[2]));
+    std::vector<double> values(size_t(extent[0] * extent[1] * extent[2]));
     file_->read<double>(name, start, extent, values.data());
     for (const double v : values) {
       check<FileError>(std::abs(v) < 2147483648.0 && v == std::floor(v), file_->path(), ": ", name, " holds the label ", v,
