@@ -4,7 +4,7 @@
 // piece must lie within the file. libhdf5 1.10.8 reads outside of its memory for a header that goes on at byte 2^64 - 1.
 //
 // Walked are the headers that the root leads to by symbol tables and links inside headers, as small files and Keras write them. What
-// this walk does not know (other sizes of addresses, links in heaps, a broken tree) is left to the library.
+// this walk does not know (other sizes of addresses and lengths than 8 bytes, links in heaps, a broken tree) is left to the library.
 
 #include <algorithm>
 #include <cstdint>

@@ -41,7 +41,7 @@ inline void check_superblock(const RandomFile& file) {
     const size_t n = file.read_some(at, b.data(), b.size());
     if (n < 16 || std::memcmp(b.data(), "\x89HDF\r\n\x1a\n", 8) != 0) continue;
     const bool old = b[8] < 2;
-    const size_t width = old ? b[13] : b[9], place = b[8] == 0 ? 24 : b[8] == 1 ? 28 : 12;
+    const size_t width = old ? b[13] : b[9], lengths = old ? b[14] : b[10], place = b[8] == 0 ? 24 : b[8] == 1 ? 28 : 12;
     if (b[8] > 3 || width > 8 || place + width > n) return;  // the library refuses it
     const auto address = [&](size_t from) {
       uint64_t v = 0;
@@ -52,7 +52,7 @@ inline void check_superblock(const RandomFile& file) {
     check<FileError>(base <= file.size(), file.path(), ": is damaged: its superblock says that its data begin at byte ", base, ", but it has ",
                      file.size(), ". Compare its size with the original, or copy it again.");
     const size_t root = old ? place + 40 : place + 24;  // behind three or four addresses, and where its name stands
-    if (width == 8 && root + 8 <= n) HeaderWalk(file, at).run(address(root));
+    if (width == 8 && lengths == 8 && root + 8 <= n) HeaderWalk(file, at).run(address(root));
     return;
   }
 }
