@@ -46,10 +46,6 @@ std::string where_text(const Card* card, int threads) {
   return card ? card->description() : text(threads, " threads on the cpu");
 }
 
-cuda::UNet3dShape shape_of(const models::UNet3dOptions& o) {
-  return {o.in_channels, o.out_channels, o.layers, o.width, o.dilations, o.first_kernel, o.batch_norm, o.leaky_relu};
-}
-
 int64_t most_that_fit(int64_t most, const std::function<bool(int64_t)>& fits) {
   int64_t low = 0, high = most;
   while (low < high) {

@@ -6,6 +6,7 @@
 #include <memory>
 #include <string>
 
+#include "card_shapes.hpp"
 #include "model_folder.hpp"
 #include "session.hpp"
 #include "voxgrad/cuda/engines.hpp"
@@ -34,9 +35,6 @@ std::shared_ptr<const Card> chosen_card(const Arguments& arguments, const Sessio
 
 /// "2 threads on the cpu", or the card.
 std::string where_text(const Card* card, int threads);
-
-/// The network's options as engines take them.
-cuda::UNet3dShape shape_of(const models::UNet3dOptions& net);
 
 /// The largest number from 0 to `most` for which fits(number) holds; fits must not come back once it is lost.
 int64_t most_that_fit(int64_t most, const std::function<bool(int64_t)>& fits);

@@ -7,19 +7,6 @@
 
 namespace voxgrad::app {
 
-cuda::StarDist3dShape shape_of(const models::StarDist3dOptions& o) {
-  cuda::StarDist3dShape s{.in_channels = o.n_channel_in, .rays = o.n_rays, .classes = o.n_classes, .grid = o.grid, .resnet = !o.is_unet()};
-  s.depth = o.unet_n_depth, s.pool = o.unet_pool, s.last_activation = o.unet_last_activation, s.prefix = o.unet_prefix, s.dropout = o.unet_dropout;
-  s.blocks = o.resnet_n_blocks;
-  s.filters = o.is_unet() ? o.unet_n_filter_base : o.resnet_n_filter_base;
-  s.convs = o.is_unet() ? o.unet_n_conv_per_depth : o.resnet_n_conv_per_block;
-  s.kernel = o.is_unet() ? o.unet_kernel_size : o.resnet_kernel_size;
-  s.activation = o.is_unet() ? o.unet_activation : o.resnet_activation;
-  s.batch_norm = o.is_unet() ? o.unet_batch_norm : o.resnet_batch_norm;
-  s.features = o.is_unet() ? o.net_conv_after_unet : o.net_conv_after_resnet;
-  return s;
-}
-
 uint64_t StarDistCardInference::needed(int64_t batch, const cuda::Extent& tile) const {
   return cuda::stardist3d_inference_bytes(card_->precision, shape_of(net_.options()), batch, tile, cuda::NormMode::running_statistics);
 }

@@ -7,9 +7,6 @@
 
 namespace voxgrad::app {
 
-/// The network's options as engines take them.
-cuda::StarDist3dShape shape_of(const models::StarDist3dOptions& net);
-
 /// One engine at a time, planned for a batch and a tile; weights are those of the network. Calls from one thread.
 class StarDistCardInference {
  public:

@@ -5,6 +5,7 @@
 
 #include <cmath>
 
+#include "../../apps/common/card_shapes.hpp"
 #include "catch.hpp"
 #include "message.hpp"
 #include "voxgrad/autograd/backward.hpp"
@@ -17,21 +18,9 @@
 using namespace voxgrad;
 using namespace voxgrad::cuda;
 using models::StarDist3dOptions;
+using app::shape_of;
 
 namespace {
-
-StarDist3dShape shape_of(const StarDist3dOptions& o) {
-  StarDist3dShape s{.in_channels = o.n_channel_in, .rays = o.n_rays, .classes = o.n_classes, .grid = o.grid, .resnet = !o.is_unet()};
-  s.depth = o.unet_n_depth, s.pool = o.unet_pool, s.last_activation = o.unet_last_activation, s.prefix = o.unet_prefix, s.dropout = o.unet_dropout;
-  s.blocks = o.resnet_n_blocks;
-  s.filters = o.is_unet() ? o.unet_n_filter_base : o.resnet_n_filter_base;
-  s.convs = o.is_unet() ? o.unet_n_conv_per_depth : o.resnet_n_conv_per_block;
-  s.kernel = o.is_unet() ? o.unet_kernel_size : o.resnet_kernel_size;
-  s.activation = o.is_unet() ? o.unet_activation : o.resnet_activation;
-  s.batch_norm = o.is_unet() ? o.unet_batch_norm : o.resnet_batch_norm;
-  s.features = o.is_unet() ? o.net_conv_after_unet : o.net_conv_after_resnet;
-  return s;
-}
 
 /// ||a - b|| / ||b||.
 double distance(std::span<const float> a, std::span<const float> b) {

@@ -5,6 +5,7 @@
 
 #include <cmath>
 
+#include "../../apps/common/card_shapes.hpp"
 #include "catch.hpp"
 #include "device_tensors.hpp"
 #include "voxgrad/autograd/backward.hpp"
@@ -20,12 +21,9 @@ using namespace voxgrad;
 using namespace voxgrad::cuda;
 using test::distance;
 using test::got;
+using app::shape_of;
 
 namespace {
-
-UNet3dShape shape_of(const models::UNet3dOptions& o) {
-  return {o.in_channels, o.out_channels, o.layers, o.width, o.dilations, o.first_kernel, o.batch_norm, o.leaky_relu};
-}
 
 void put_all(nn::Module& net, DeviceNetwork& device) {
   for (const nn::Named& n : net.state()) device.put(n.name, n.tensor->span<float>());
