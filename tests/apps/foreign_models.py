@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """A folder of the published pipeline through every subcommand, as it is: foreign_models.py PROGRAM SOURCE_DIR"""
+import contextlib
 import json
 import os
 import pathlib
@@ -7,6 +8,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
+
+from run_parts import run_parts
 
 PROGRAM, SOURCE = os.path.abspath(sys.argv[1]), pathlib.Path(sys.argv[2])
 REFERENCE = SOURCE / "tests/golden/torch_archive/reference"
@@ -162,18 +165,9 @@ def a_file_where_a_folder_belongs_is_told_which_folder(lab):
 def main():
     parts = [predicts_with_its_threshold, optimize_writes_thresholds_and_nothing_else, fine_tunes, stardist_starts_from_folder_bundle_and_files, goes_on_with_step_and_statistics, train_exports_what_convert_would,
              weights_alone_do_not_go_on, bundles_predict, a_file_where_a_folder_belongs_is_told_which_folder, what_is_no_model_is_one_line]
-    passed = failed = 0
     with tempfile.TemporaryDirectory() as folder:
         lab = Lab(folder)
-        for part in parts:
-            try:
-                part(lab)
-                passed += 1
-            except Exception as error:  # noqa: BLE001
-                print(f"{part.__name__}: {type(error).__name__}: {error}")
-                failed += 1
-    print(f"{passed} passed, {failed} failed")
-    sys.exit(1 if failed else 0)
+        run_parts(parts, lambda: contextlib.nullcontext(lab))
 
 
 main()

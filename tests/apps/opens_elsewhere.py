@@ -9,7 +9,8 @@ import os
 import pathlib
 import subprocess
 import sys
-import tempfile
+
+from run_parts import Skip, run_parts
 
 PROGRAM, SOURCE = os.path.abspath(sys.argv[1]), pathlib.Path(sys.argv[2])
 GOLDEN = SOURCE / "tests/golden"
@@ -26,10 +27,6 @@ wanted = os.environ.get("VOXGRAD_PYTHON", "/usr/bin/python3")
 if "VOXGRAD_AGAIN" not in os.environ and ("VOXGRAD_PYTHON" in os.environ or not has("torch")) and os.path.exists(wanted):
     os.environ["VOXGRAD_AGAIN"] = "1"
     os.execv(wanted, [wanted, *sys.argv])
-
-
-class Skip(Exception):
-    pass
 
 
 def need(*modules):
@@ -173,20 +170,7 @@ def open_in_safetensors(folder):
 
 
 def main():
-    passed = failed = skipped = 0
-    for part in (open_in_torch, optimisers_go_on_in_torch, open_in_safetensors):
-        with tempfile.TemporaryDirectory() as folder:
-            try:
-                print(part(pathlib.Path(folder)))
-                passed += 1
-            except Skip as why:
-                print(f"skipped: {part.__name__} ({why})")
-                skipped += 1
-            except Exception as error:  # noqa: BLE001
-                print(f"{part.__name__}: {type(error).__name__}: {error}")
-                failed += 1
-    print(f"{passed} passed, {failed} failed")
-    sys.exit(1 if failed else 77 if passed == 0 else 0)
+    run_parts([open_in_torch, optimisers_go_on_in_torch, open_in_safetensors])
 
 
 main()

@@ -83,6 +83,18 @@ std::string warned(const std::string& loss, const std::vector<std::string>& assi
   return session.err();
 }
 
+// Logits, and labels of all three codes, for risks without a network.
+const Shape shape{2, 30};
+Tensor some_logits() {
+  Random random(3);
+  return random_normal(shape, random);
+}
+pu::Labels some_labels() {
+  std::vector<uint8_t> codes(60);
+  for (size_t i = 0; i < codes.size(); ++i) codes[i] = i % 5 == 0 ? 1 : i % 7 == 0 ? 2 : 0;
+  return {codes, shape};
+}
+
 }  // namespace
 
 TEST_CASE("pu keys: a loss changes with the keys that the table says it reads, and with no other") {
@@ -104,12 +116,8 @@ TEST_CASE("pu keys: a loss changes with the keys that the table says it reads, a
 }
 
 TEST_CASE("pu keys: of pubn as in its risk") {
-  Random random(3);
-  const Shape shape{2, 30};
-  const Tensor z = random_normal(shape, random), q = Tensor::full(shape, 0.4);
-  std::vector<uint8_t> codes(60);
-  for (size_t i = 0; i < codes.size(); ++i) codes[i] = i % 5 == 0 ? 1 : i % 7 == 0 ? 2 : 0;
-  const pu::Labels labels(codes, shape);
+  const Tensor z = some_logits(), q = Tensor::full(shape, 0.4);
+  const pu::Labels labels = some_labels();
   const auto value = [&](auto change, pu::Reduction reduction = pu::Reduction::batch) {
     pu::RiskOptions o{.prior = 0.3, .surrogate = pu::brier_loss, .negative_share = 0.2, .first_stage = q};
     change(o);
@@ -140,15 +148,11 @@ TEST_CASE("pu keys: of pubn as in its risk") {
 }
 
 TEST_CASE("pu keys: a prior for each movie is for risks that take one, and refused by the others") {
-  Random random(3);
-  const Shape shape{2, 30};
-  const Tensor z = random_normal(shape, random), half = Tensor::full(shape, 0.5);
-  std::vector<uint8_t> codes(60);
-  for (size_t i = 0; i < codes.size(); ++i) codes[i] = i % 5 == 0 ? 1 : i % 7 == 0 ? 2 : 0;
+  const Tensor z = some_logits(), half = Tensor::full(shape, 0.5);
   for (const auto& [loss, risk] : pu::risks()) {
     const auto value = [&, name = loss](std::vector<double> priors) {
       const pu::RiskOptions o{.prior = 0.3, .surrogate = pu::brier_loss, .priors = std::move(priors), .negative_share = 0.2, .propensity = half, .first_stage = half};
-      return pu::risk_by_name(name, o, {.reduction = pu::Reduction::volume})(z, pu::Labels(codes, shape)).reported;
+      return pu::risk_by_name(name, o, {.reduction = pu::Reduction::volume})(z, some_labels()).reported;
     };
     INFO(loss);
     CHECK((value({}) != value({0.1, 0.8})) == reads_pu_key(loss, "movie_priors"));

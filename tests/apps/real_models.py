@@ -8,7 +8,8 @@ import os
 import pathlib
 import subprocess
 import sys
-import tempfile
+
+from run_parts import run_parts
 
 PROGRAM, SOURCE = os.path.abspath(sys.argv[1]), pathlib.Path(sys.argv[2])
 REAL = pathlib.Path(os.environ.get("VOXGRAD_SHARED", SOURCE / "../shared")).resolve() / "data/real"
@@ -39,17 +40,7 @@ def main():
     if not (REAL / "weights/stardist3d_nucleargcamp").exists():
         print(f"skipped: ../shared is absent ({len(parts)} test of real models)")
         sys.exit(77)
-    passed = failed = 0
-    for part in parts:
-        with tempfile.TemporaryDirectory() as folder:
-            try:
-                print(f"{part.__name__}: {part(pathlib.Path(folder))}")
-                passed += 1
-            except Exception as error:  # noqa: BLE001
-                print(f"{part.__name__}: {type(error).__name__}: {error}")
-                failed += 1
-    print(f"{passed} passed, {failed} failed")
-    sys.exit(1 if failed else 0)
+    run_parts(parts)
 
 
 main()

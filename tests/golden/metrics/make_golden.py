@@ -15,19 +15,11 @@ import skimage.measure
 import sklearn
 import sklearn.metrics
 
+from draws import draws
+
 FOLDER = os.path.dirname(os.path.abspath(__file__))
 VERSIONS = "# python %s numpy %s scipy %s scikit-image %s scikit-learn %s\n" % (
     platform.python_version(), numpy.__version__, scipy.__version__, skimage.__version__, sklearn.__version__)
-
-
-def draws(seed, n):
-    """n draws of 16 bits."""
-    out = numpy.empty(n, numpy.int64)
-    x = seed
-    for i in range(n):
-        x = (1664525 * x + 1013904223) % 2**32
-        out[i] = x >> 16
-    return out
 
 
 def numbers(values):

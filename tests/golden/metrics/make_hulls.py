@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Writes hulls.txt beside it: voxels in the convex hull of objects, from scikit-image; run: python make_hulls.py
 
-Volumes are not stored: both sides draw them from the same generator (make_golden.py) or from the ellipsoid's equation.
+Volumes are not stored: both sides draw them from the same generator (draws.py) or from the ellipsoid's equation.
 """
 import os
 import platform
@@ -12,17 +12,9 @@ import scipy
 import skimage
 import skimage.measure
 
+from draws import draws
+
 FOLDER = os.path.dirname(os.path.abspath(__file__))
-
-
-def draws(seed, n):
-    """n draws of 16 bits."""
-    out = numpy.empty(n, numpy.int64)
-    x = seed
-    for i in range(n):
-        x = (1664525 * x + 1013904223) % 2**32
-        out[i] = x >> 16
-    return out
 
 
 def ellipsoid(extent, radii):
