@@ -14,21 +14,13 @@
 #include <utility>
 #include <vector>
 
+#include "voxgrad/core/vec3.hpp"
+
 namespace voxgrad::metrics {
 
 /// A position (t, y, x), or a direction, in whole or half voxels. Extents up to 2^16 voxels stay exact in 64
 /// bits.
 using LatticePoint = std::array<int64_t, 3>;
-
-inline LatticePoint operator-(const LatticePoint& a, const LatticePoint& b) {
-  return {a[0] - b[0], a[1] - b[1], a[2] - b[2]};
-}
-inline int64_t dot(const LatticePoint& a, const LatticePoint& b) {
-  return a[0] * b[0] + a[1] * b[1] + a[2] * b[2];
-}
-inline LatticePoint cross(const LatticePoint& a, const LatticePoint& b) {
-  return {a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]};
-}
 
 /// Convex hull of integer points by triangles (quickhull: Barber, Dobkin, Huhdanpaa, ACM Trans. Math. Softw.
 /// 22, 1996). A point on the plane of a triangle does not see it, so points in one plane need no special
@@ -85,7 +77,7 @@ class LatticeHull {
   bool sees(int32_t p, const Facet& f) const { return dot(f.normal, at(p)) > f.offset; }
 
   void push(const std::array<int32_t, 3>& v, const std::array<int32_t, 3>& next) {
-    const LatticePoint normal = cross(at(v[1]) - at(v[0]), at(v[2]) - at(v[0]));
+    const LatticePoint normal = cross(difference(at(v[1]), at(v[0])), difference(at(v[2]), at(v[0])));
     facets_.push_back({v, next, normal, dot(normal, at(v[0]))});
   }
 
@@ -94,11 +86,11 @@ class LatticeHull {
     int32_t b = -1, c = -1;
     LatticePoint normal{};
     for (int32_t p = 1; p < int32_t(points_.size()); ++p) {
-      const LatticePoint d = at(p) - at(0);
+      const LatticePoint d = difference(at(p), at(0));
       if (b < 0) {
         if (d != LatticePoint{}) b = p;
       } else if (c < 0) {
-        normal = cross(at(b) - at(0), d);
+        normal = cross(difference(at(b), at(0)), d);
         if (normal != LatticePoint{}) c = p;
       } else if (const int64_t side = dot(normal, d); side != 0) {
         if (side > 0) std::swap(b, c);  // p lies below 0, b, c

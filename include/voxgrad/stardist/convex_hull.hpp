@@ -11,15 +11,10 @@
 #include <cstdint>
 #include <vector>
 
+#include "voxgrad/core/vec3.hpp"
 #include "voxgrad/stardist/sphere_hull.hpp"
 
 namespace voxgrad::stardist {
-
-inline double dot(const Vec3d& a, const Vec3d& b) { return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]; }
-inline Vec3d difference(const Vec3d& a, const Vec3d& b) { return {a[0] - b[0], a[1] - b[1], a[2] - b[2]}; }
-inline Vec3d cross(const Vec3d& a, const Vec3d& b) {
-  return {a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]};
-}
 
 class ConvexHull {
  public:
