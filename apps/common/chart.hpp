@@ -48,6 +48,14 @@ inline std::string escape(std::string_view text) {
   return out;
 }
 
+/// A distance between ticks that is 1, 2 or 5 times a power of ten, for about five ticks.
+inline double tick_step(double span) {
+  const double power = std::pow(10.0, std::floor(std::log10(span / 5)));
+  for (double m : {1.0, 2.0, 5.0})
+    if (span / (m * power) <= 6) return m * power;
+  return 10 * power;
+}
+
 namespace detail {
 
 inline std::string number(double v, const char* form = "%.6g") {
@@ -63,14 +71,6 @@ inline std::string words(double x, double y, const std::string& text, const char
 }
 inline std::string line(double x0, double y0, double x1, double y1, const std::string& look) {
   return "<path d='M" + at(x0, y0) + "L" + at(x1, y1) + "' " + look + "/>\n";
-}
-
-/// A distance between ticks that is 1, 2 or 5 times a power of ten, for about five ticks.
-inline double tick_step(double span) {
-  const double power = std::pow(10.0, std::floor(std::log10(span / 5)));
-  for (double m : {1.0, 2.0, 5.0})
-    if (span / (m * power) <= 6) return m * power;
-  return 10 * power;
 }
 
 inline std::vector<double> ticks(double low, double high) {

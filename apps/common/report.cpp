@@ -10,18 +10,23 @@
 #include "options.hpp"
 #include "report_page.hpp"
 #include "tables.hpp"
+#include "voxgrad/version.hpp"
 
 namespace voxgrad::app {
 
-namespace {
-bool exists(const std::string& path) {
+bool has_file(const std::string& path) {
   std::error_code none;
   return std::filesystem::is_regular_file(path, none);
 }
-}  // namespace
+
+std::string software_text(bool stardist) {
+  return fmt::format("Computed with voxgrad {}. Method: Quantitative Analysis of Miniature Synaptic Calcium Transients Using Positive Unlabeled Deep Learning, "
+                     "Digital Discovery (2025), DOI 10.1039/D4DD00197D{}.",
+                     version, stardist ? "; StarDist-3D: Weigert et al., WACV (2020), DOI 10.1109/WACV45572.2020.9093435" : "");
+}
 
 NumberTable::NumberTable(const std::string& path) {
-  if (!exists(path)) return;
+  if (!has_file(path)) return;
   const CsvTable table = CsvTable::read(path);
   header_ = table.header();
   rows_ = table.rows();
@@ -57,7 +62,7 @@ chart::Series histogram(const std::string& name, std::vector<double> values) {
   chart::Series s{name, {}, {}, chart::Mark::bars};
   if (values.empty()) return s;
   const auto [low, high] = std::minmax_element(values.begin(), values.end());
-  const double step = *high > *low ? chart::detail::tick_step((*high - *low) / 5) : 1;
+  const double step = *high > *low ? chart::tick_step((*high - *low) / 5) : 1;
   const double first = std::floor(*low / step) * step;
   const std::size_t bins = std::size_t((*high - first) / step) + 1;
   for (std::size_t b = 0; b <= bins; ++b) s.x.push_back(first + double(b) * step);
@@ -103,9 +108,9 @@ void write_progress(const std::string& folder) {
 ReportKind report_kind(const std::string& folder) {
   std::error_code none;
   check<FileError>(std::filesystem::is_directory(folder, none), folder, ": is no folder. A report is made of a model, result or evaluation folder.");
-  if (exists(folder + "/metrics.json") && exists(folder + "/metrics.csv")) return ReportKind::evaluation;
-  if (exists(folder + "/summary.csv")) return ReportKind::results;
-  if (exists(folder + "/config.yaml") || exists(folder + "/config.json")) return ReportKind::model;
+  if (has_file(folder + "/metrics.json") && has_file(folder + "/metrics.csv")) return ReportKind::evaluation;
+  if (has_file(folder + "/summary.csv")) return ReportKind::results;
+  if (has_file(folder + "/config.yaml") || has_file(folder + "/config.json")) return ReportKind::model;
   throw FileError(folder + ": holds nothing that a report is made of. Expected config.yaml or config.json (a model folder), summary.csv (results of " +
                   "predict) or metrics.json (of evaluate).");
 }

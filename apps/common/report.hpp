@@ -31,6 +31,10 @@ ReportPage model_report(const std::string& folder);
 ReportPage results_report(const std::string& folder);
 ReportPage evaluation_report(const std::string& folder);
 
+bool has_file(const std::string& path);
+/// What to cite, in a sentence or two.
+std::string software_text(bool stardist);
+
 /// Columns of a CSV file as numbers, NaN where a cell is none; no rows when the file is absent. FileError as CsvTable.
 class NumberTable {
  public:

@@ -34,11 +34,6 @@ std::vector<fs::path> files_of(const std::string& folder) {
   return files;
 }
 
-bool has(const std::string& folder, const char* name) {
-  std::error_code none;
-  return fs::is_regular_file(folder + "/" + name, none);
-}
-
 /// One run of the program that wrote into train.log.
 struct Run {
   std::string command, begun, ended, machine, device, last;
@@ -71,7 +66,7 @@ std::vector<Run> runs_of(const std::string& log) {
 }
 
 int64_t parameters(const std::string& folder) {
-  if (!has(folder, "weights.safetensors")) return 0;
+  if (!has_file(folder + "/weights.safetensors")) return 0;
   const io::SafeTensors file(folder + "/weights.safetensors");
   int64_t n = 0;
   for (const auto& [name, shape] : network_shapes(file, folder + "/weights.safetensors"))
@@ -80,7 +75,7 @@ int64_t parameters(const std::string& folder) {
 }
 
 std::string best_text(const std::string& folder) {
-  if (!has(folder, "weights.safetensors")) return "";
+  if (!has_file(folder + "/weights.safetensors")) return "";
   const io::SafeTensors file(folder + "/weights.safetensors");
   const auto& m = file.metadata();
   const auto best = m.find("best"), step = m.find("step");
@@ -134,11 +129,17 @@ std::string stardist_methods(const std::string& folder) {
                                  c.anisotropy ? fmt::format(", anisotropy {:.3g}, {:.3g}, {:.3g}", (*c.anisotropy)[0], (*c.anisotropy)[1], (*c.anisotropy)[2]) : "",
                                  n > 0 ? fmt::format(", {} parameters", n) : "", c.train_batch_size, size(c.train_patch_size), c.train_dist_loss,
                                  short_number(c.train_learning_rate), c.train_epochs, c.train_steps_per_epoch) + best_text(folder);
-  if (has(folder, "thresholds.json")) {
+  if (has_file(folder + "/thresholds.json")) {
     const StarDistThresholds t = read_stardist_thresholds(folder);
     text += fmt::format(" Objects start from probabilities above {} and suppress others from an overlap of {} on.", short_number(t.prob), short_number(t.nms));
   }
   return text;
+}
+
+int64_t wanted_steps(const std::string& folder, bool stardist) {
+  if (!stardist) return train_config(ModelFolder(folder).config()).training.num_steps;
+  const StarDistConfig c = read_stardist_config(folder + "/config.json").config;
+  return c.train_epochs * c.train_steps_per_epoch;
 }
 
 /// Every column of a table against its first one, `skip` left out.
@@ -181,7 +182,7 @@ chart::Panel detection_panel(const NumberTable& t, double chosen) {
 }
 
 void add_thresholds(ReportPage& page, const std::string& folder) {
-  if (!has(folder, "thresholds.json")) return;
+  if (!has_file(folder + "/thresholds.json")) return;
   page.section("Thresholds");
   if (is_stardist_folder(folder)) {
     const StarDistThresholds t = read_stardist_thresholds(folder);
@@ -214,10 +215,8 @@ ReportPage model_report(const std::string& folder) {
   const bool stardist = is_stardist_folder(folder);
   page.section("Methods");
   page.paragraph(stardist ? stardist_methods(folder) : unet_methods(folder));
-  page.paragraph(fmt::format("Software: voxgrad {}. Method: Quantitative Analysis of Miniature Synaptic Calcium Transients Using Positive Unlabeled Deep "
-                             "Learning, Digital Discovery (2025), DOI 10.1039/D4DD00197D{}.", version,
-                             stardist ? "; StarDist-3D: Weigert et al., WACV (2020), DOI 10.1109/WACV45572.2020.9093435" : ""));
-  if (has(folder, "train.log")) {
+  page.paragraph(software_text(stardist));
+  if (has_file(folder + "/train.log")) {
     const std::vector<Run> runs = runs_of(read_file(folder + "/train.log"));
     std::vector<std::vector<std::string>> rows;
     for (const Run& r : runs) {
@@ -229,14 +228,12 @@ ReportPage model_report(const std::string& folder) {
     if (!runs.empty()) page.paragraph("Last message: " + runs.back().last);
   }
   const NumberTable train(folder + "/train.csv");
-  if (!stardist && train.rows() > 0) {
-    const int64_t wanted = train_config(ModelFolder(folder).config()).training.num_steps, done = int64_t(train["step"].back()) + 1;
-    if (done < wanted) page.warning(fmt::format("{} of {} steps are done: the training goes on, or was interrupted (train --resume auto).", done, wanted));
-  }
+  const int64_t done = train.rows() > 0 ? int64_t(train["step"].back()) + 1 : 0, wanted = done > 0 ? wanted_steps(folder, stardist) : 0;
+  if (done < wanted) page.warning(fmt::format("{} of {} steps are done: the training goes on, or was interrupted (train --resume auto).", done, wanted));
   add_curves(page, folder);
   add_thresholds(page, folder);
   page.section("Configuration");
-  page.listing(read_file(folder + (has(folder, "config.yaml") ? "/config.yaml" : "/config.json")));
+  page.listing(read_file(folder + (has_file(folder + "/config.yaml") ? "/config.yaml" : "/config.json")));
   add_files(page, folder);
   return page;
 }

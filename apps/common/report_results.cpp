@@ -14,7 +14,6 @@
 #include "report.hpp"
 #include "report_page.hpp"
 #include "tables.hpp"
-#include "voxgrad/version.hpp"
 
 namespace voxgrad::app {
 
@@ -44,12 +43,6 @@ std::vector<std::vector<std::string>> cells_of(const CsvTable& table, const std:
       rows[r].push_back(number ? short_number(*number) : cell);  // counts stay whole
     }
   return rows;
-}
-
-void software(ReportPage& page) {
-  page.section("Software");
-  page.paragraph(fmt::format("voxgrad {}. Method: Quantitative Analysis of Miniature Synaptic Calcium Transients Using Positive Unlabeled Deep Learning, "
-                             "Digital Discovery (2025), DOI 10.1039/D4DD00197D.", version));
 }
 
 void add_features(ReportPage& page, const std::string& folder) {
@@ -130,7 +123,8 @@ ReportPage results_report(const std::string& folder) {
     ++shown;
   }
   if (shown < previews.size()) page.paragraph(fmt::format("{} more previews are files beside this page.", previews.size() - shown));
-  software(page);
+  page.section("Software");
+  page.paragraph(software_text(false));
   return page;
 }
 
@@ -154,8 +148,7 @@ ReportPage evaluation_report(const std::string& folder) {
   page.section("Movie by movie");
   page.table(table.header(), cells_of(table, table.header()));
 
-  std::error_code none;
-  if (fs::is_regular_file(folder + "/matches.csv", none) && std::count(table.header().begin(), table.header().end(), "det-f1-score") > 0) {
+  if (has_file(folder + "/matches.csv") && std::count(table.header().begin(), table.header().end(), "det-f1-score") > 0) {
     const CsvTable matches = CsvTable::read(folder + "/matches.csv");
     page.section("Hits, misses and false alarms");
     const std::vector<std::string> movies = best_middle_worst(table, matches, "det-f1-score");
@@ -164,7 +157,8 @@ ReportPage evaluation_report(const std::string& folder) {
     page.paragraph("The movies with the best, the middle and the worst F1. Numbers: matches.csv.");
     page.chart({{"distance of hits", "voxels (frames and pixels)", {histogram("", NumberTable(folder + "/matches.csv")["distance"])}, "hits"}}, "Numbers: matches.csv.");
   }
-  software(page);
+  page.section("Software");
+  page.paragraph(software_text(false));
   return page;
 }
 

@@ -11,6 +11,7 @@
 #include "common/model_folder.hpp"
 #include "common/png.hpp"
 #include "common/report_page.hpp"
+#include "common/stardist_config.hpp"
 #include "run_command.hpp"
 #include "scratch.hpp"
 #include "throws.hpp"
@@ -187,6 +188,29 @@ TEST_CASE("report of a model that was not trained yet: no curves, no error") {
   CHECK(count(page, "<svg") == 0);
   write_progress(folder);
   CHECK_FALSE(std::filesystem::exists(folder + "/progress.svg"));
+}
+
+TEST_CASE("report of a StarDist model: its methods, and how far a training is that goes on") {
+  const Scratch scratch;
+  const std::string folder = scratch.file("nuclei");
+  make_folders(folder);
+  StarDistConfig config;
+  config.train_epochs = 3, config.train_steps_per_epoch = 10;
+  write_file(folder + "/config.json", stardist_config_json(config));
+  const auto report = [&](int steps) {
+    std::string train = "step,loss,prob_loss,dist_loss\n";
+    for (int i = 0; i < steps; ++i) train += text(i, ",", 1.0 / (1 + i), ",0.5,2\n");
+    write_file(folder + "/train.csv", train);
+    const std::string page = report_html(folder);
+    check_nesting(page);
+    CHECK(contains(page, "A StarDist-3D network (96 rays"));
+    CHECK(contains(page, "at most 3 epochs of 10 steps"));
+    CHECK(contains(page, "WACV (2020)"));
+    CHECK(contains(page, "parts of the training loss"));
+    return page;
+  };
+  CHECK(contains(report(20), "20 of 30 steps are done"));
+  CHECK_FALSE(contains(report(30), "steps are done"));
 }
 
 TEST_CASE("report of results: movies, distributions over all events, previews as many as fit") {
